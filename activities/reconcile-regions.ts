@@ -1,0 +1,180 @@
+import { type Catalog } from '../src/catalog/catalog.js';
+import type { HolderRow } from '../src/catalog/claims.js';
+import type { NodeAddress } from '../src/catalog/nodes.js';
+import {
+  type OpenReplica,
+  openReplicas,
+  raiseAttempts,
+  recordCreated,
+  recordRemoved,
+  recordUncreated,
+} from '../src/catalog/replicas.js';
+import { NodeMismatch, NodeUnreachable, type OperationStatus, type RegionEngine } from '../src/engines/regions.js';
+import type { Logger } from '../src/log.js';
+import { SUBMIT_BATCH } from '../src/rules/bounds.js';
+import type { NodeReport, OpenOperation } from '../src/rules/node-report.js';
+import { formatOperationId } from '../src/rules/operation-id.js';
+import { pollDelayMs, retryDelayMs } from '../src/rules/pace.js';
+
+/**
+ * `create`: one attempt for each replica, and unknown after a time-out. `recreate`: attempts until it is there.
+ * `delete`: attempts until it is gone.
+ */
+export type ReconcileVerb = 'create' | 'recreate' | 'delete';
+
+export interface ReconcileDependencies {
+  readonly catalog: Catalog;
+  readonly catalogId: string;
+  readonly engine: RegionEngine;
+  readonly log: Logger;
+}
+
+/**
+ * One pass over everything that a holder has open on a node: submits it (which is also the question), and moves the rows
+ * of what ended. Keeps no state: whoever runs it next goes on where the catalog and the node's ledger stand.
+ */
+export class RegionPass {
+  readonly #open: OpenOperation[] = [];
+  #settled = 0;
+  #unasked: { operations: number; reason: string; retryAfterMs: number } | undefined;
+
+  constructor(
+    private readonly dependencies: ReconcileDependencies,
+    private readonly holder: HolderRow,
+    private readonly node: NodeAddress,
+    private readonly verb: ReconcileVerb,
+  ) {}
+
+  async run(onBatch: () => void): Promise<NodeReport> {
+    for (let after = 0; ; ) {
+      const batch = await this.#nextBatch(after);
+      const last = batch.at(-1);
+      if (last === undefined) break;
+      after = last.groupId;
+      await this.#ask(batch);
+      onBatch();
+    }
+    return {
+      nodeId: this.node.nodeId,
+      verb: this.verb === 'delete' ? 'deletions' : 'creations',
+      settled: this.#settled,
+      open: this.#open,
+      ...(this.#unasked && { unasked: this.#unasked }),
+    };
+  }
+
+  #nextBatch(after: number): Promise<OpenReplica[]> {
+    return openReplicas(this.dependencies.catalog, {
+      holderId: this.holder.holder_id,
+      nodeId: this.node.nodeId,
+      state: this.verb === 'delete' ? 'REMOVING' : 'CREATING',
+      after,
+      limit: SUBMIT_BATCH,
+    });
+  }
+
+  async #ask(batch: readonly OpenReplica[]): Promise<void> {
+    const due = batch.filter(({ waitMs }) => waitMs === 0);
+    for (const { groupId, attempt, waitMs, lastError } of batch) {
+      if (waitMs > 0) {
+        this.#open.push({ kind: 'FAILING', region: groupId, attempt: attempt - 1, error: lastError, waitMs });
+      }
+    }
+    if (due.length === 0) return;
+    if (this.#unasked !== undefined) {
+      this.#unasked.operations += due.length;
+      return;
+    }
+    try {
+      const statuses = await this.dependencies.engine.submit(
+        this.node,
+        due.map((replica) => this.#operation(replica)),
+      );
+      await this.#settle(due, statuses);
+    } catch (error) {
+      if (error instanceof NodeUnreachable) {
+        this.#unasked = { operations: due.length, reason: error.message, retryAfterMs: error.retryAfterMs };
+      } else if (error instanceof NodeMismatch) {
+        this.#unasked = {
+          operations: due.length,
+          reason: `${this.node.nodeId} is not the node that the catalog knows: ${error.message}`,
+          retryAfterMs: 2_000,
+        };
+      } else {
+        throw error;
+      }
+    }
+  }
+
+  #operation({ groupId, epoch, attempt, database, kind, peers }: OpenReplica) {
+    const { catalogId } = this.dependencies;
+    const verb = this.verb === 'delete' ? ('delete-region' as const) : ('create-region' as const);
+    return {
+      operationId: formatOperationId({ verb, catalogId, groupId, nodeId: this.node.nodeId, epoch, attempt }),
+      epoch,
+      region: { catalogId, groupId },
+      change: verb === 'create-region' ? { verb, database, kind, peers } : { verb },
+    };
+  }
+
+  async #settle(batch: readonly OpenReplica[], statuses: readonly OperationStatus[]): Promise<void> {
+    const { catalog, log } = this.dependencies;
+    const { nodeId } = this.node;
+    const succeeded: OpenReplica[] = [];
+    const failed: (OpenReplica & { error: string })[] = [];
+    for (const [index, replica] of batch.entries()) {
+      const status = statuses[index]!;
+      const about = { operationId: this.#operation(replica).operationId, region: replica.groupId, node: nodeId };
+      switch (status.state) {
+        case 'SUCCESS':
+          succeeded.push(replica);
+          log.info({ ...about, durationMs: status.durationMs }, `region ${this.verb}d`);
+          break;
+        case 'FAIL':
+          failed.push({ ...replica, error: `${status.code}: ${status.message}` });
+          log.warn({ ...about, code: status.code, error: status.message }, `region not ${this.verb}d`);
+          break;
+        case 'PROCESSING':
+          this.#open.push({ kind: 'PROCESSING', ageMs: status.ageMs, done: status.done, total: status.total });
+          break;
+        case 'TASK_NOT_EXIST':
+          this.#open.push({ kind: 'PROCESSING', ageMs: 0, done: 0, total: 0 });
+          break;
+        case 'REFUSED':
+          this.#open.push({
+            kind: 'REFUSED',
+            region: replica.groupId,
+            reason: refusalReason(status, replica.epoch),
+            waitMs: status.retryAfterMs ?? 2_000,
+          });
+          break;
+      }
+    }
+    const record = this.verb === 'delete' ? recordRemoved : recordCreated;
+    this.#settled += await record(catalog, this.holder.holder_id, nodeId, succeeded);
+    if (this.verb === 'create') {
+      this.#settled += await recordUncreated(catalog, this.holder.holder_id, nodeId, failed, 'FAILED');
+      return;
+    }
+    const retried = failed.map((replica) => ({ ...replica, waitMs: retryDelayMs(replica.attempt) }));
+    await raiseAttempts(catalog, this.holder.holder_id, nodeId, retried);
+    for (const { groupId, attempt, error, waitMs } of retried) {
+      this.#open.push({ kind: 'FAILING', region: groupId, attempt, error, waitMs });
+    }
+  }
+}
+
+/** How long to wait before the next pass. The delay follows what is open, not the number of passes. */
+export function nextPassMs(report: NodeReport): number {
+  const delays = report.open.map((one) => (one.kind === 'PROCESSING' ? pollDelayMs(one.ageMs) : one.waitMs));
+  if (report.unasked !== undefined) delays.push(report.unasked.retryAfterMs);
+  return Math.max(1, Math.ceil(delays.reduce((least, delay) => Math.min(least, delay), 30_000)));
+}
+
+function refusalReason(status: Extract<OperationStatus, { state: 'REFUSED' }>, epoch: number): string {
+  if (status.code !== 'STALE_EPOCH') return `${status.code}: ${status.message}`;
+  return (
+    `CATALOG_BEHIND: the node accepted epoch ${status.highestEpoch} where the catalog is at ${epoch}; ` +
+    'if the catalog was restored, run steward setup --after-restore'
+  );
+}

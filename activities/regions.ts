@@ -1,0 +1,114 @@
+import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
+import { activityInfo, heartbeat } from '@temporalio/activity';
+import { type Claimant, findHolder, type HolderRow, type IsOpen } from '../src/catalog/claims.js';
+import { findNode } from '../src/catalog/nodes.js';
+import {
+  claimCreation,
+  claimRecreation,
+  claimRemoval,
+  closeCreation,
+  closeRecreation,
+  closeRemoval,
+  releaseRecreation,
+} from '../src/catalog/region-groups.js';
+import { openReplicas, recordUncreated } from '../src/catalog/replicas.js';
+import type { Settings } from '../src/model/settings.js';
+import type {
+  CreateRegionGroupsInput,
+  RecreateMissingReplicasInput,
+  RemoveRegionGroupsInput,
+} from '../src/rules/input.js';
+import { describeReport } from '../src/rules/node-report.js';
+import type { HolderRef, RegionWorkflow } from '../src/rules/words.js';
+import { nextPassMs, type ReconcileDependencies, type ReconcileVerb, RegionPass } from './reconcile-regions.js';
+
+export interface RegionActivityDependencies extends ReconcileDependencies {
+  readonly isOpen: IsOpen;
+  readonly settings: Pick<Settings, 'nodeTimeoutMs' | 'creationTimeoutMs'>;
+}
+
+export interface ReconcileInput {
+  readonly nodeId: string;
+  readonly holder: HolderRef;
+  readonly verb: ReconcileVerb;
+}
+
+export type RegionActivities = ReturnType<typeof createRegionActivities>;
+
+/** The activities of the region workflows. Each may be repeated at any moment. */
+export function createRegionActivities(dependencies: RegionActivityDependencies) {
+  const { catalog, isOpen, settings } = dependencies;
+  const { nodeTimeoutMs } = settings;
+  return {
+    claimCreation: (holder: HolderRef, input: CreateRegionGroupsInput) =>
+      claimCreation(catalog, claimant(holder, input), input, { nodeTimeoutMs, isOpen }),
+
+    claimRecreation: (holder: HolderRef, input: RecreateMissingReplicasInput, round: number) =>
+      claimRecreation(catalog, claimant(holder, input), input, { round, nodeTimeoutMs, isOpen }),
+
+    claimRemoval: (holder: HolderRef, input: RemoveRegionGroupsInput) =>
+      claimRemoval(catalog, claimant(holder, input), input, { isOpen }),
+
+    closeCreation: (holder: HolderRef, input: CreateRegionGroupsInput) => closeCreation(catalog, holder, input),
+    closeRecreation: (holder: HolderRef) => closeRecreation(catalog, holder),
+    closeRemoval: (holder: HolderRef) => closeRemoval(catalog, holder),
+    releaseRecreation: (holder: HolderRef) => releaseRecreation(catalog, holder),
+
+    /**
+     * Brings everything that the holder has open on a node to its end. Returns how many operations this attempt settled
+     * once nothing is open; until then it fails with the benign `NotReady`, whose message names what is open and what
+     * blocks (I8), and is asked again after the delay that the failure carries.
+     */
+    async reconcileRegions({ nodeId, holder, verb }: ReconcileInput): Promise<number> {
+      const self = await findHolder(catalog, holder);
+      if (self === undefined) throw ApplicationFailure.nonRetryable(`${holder.workflowId} holds no claim`, 'NoClaim');
+      const node = await findNode(catalog, nodeId);
+      if (node === undefined) throw ApplicationFailure.nonRetryable(`node ${nodeId} is not known`, 'NodeNotFound');
+
+      const report = await new RegionPass(dependencies, self, node, verb).run(() => heartbeat());
+      const openCount = report.open.length + (report.unasked?.operations ?? 0);
+      if (openCount === 0) return report.settled;
+
+      const message = describeReport(report);
+      let delayMs = nextPassMs(report);
+      if (verb === 'create') {
+        const leftMs = settings.creationTimeoutMs - (await ageMs(self));
+        if (leftMs <= 0) return report.settled + (await giveUp(self, nodeId, message));
+        delayMs = Math.min(delayMs, leftMs);
+      }
+      throw ApplicationFailure.create({
+        type: 'NotReady',
+        message,
+        nextRetryDelay: delayMs,
+        category: ApplicationFailureCategory.BENIGN,
+      });
+    },
+  };
+
+  /** What is unanswered after the creation time-out counts as unknown: it may exist or not (I1). */
+  async function giveUp(self: HolderRow, nodeId: string, error: string): Promise<number> {
+    const which = { holderId: self.holder_id, nodeId, state: 'CREATING' as const, after: 0, limit: 1_000_000 };
+    const open = await openReplicas(catalog, which);
+    dependencies.log.warn({ node: nodeId, replicas: open.length, error }, 'creation timed out: outcome unknown');
+    return recordUncreated(
+      catalog,
+      self.holder_id,
+      nodeId,
+      open.map((replica) => ({ ...replica, error })),
+      'UNKNOWN',
+    );
+  }
+
+  async function ageMs(self: HolderRow): Promise<number> {
+    const { age } = await catalog
+      .selectFrom('holder')
+      .select((expression) => expression.fn<Date>('clock_timestamp').as('age'))
+      .where('holder_id', '=', self.holder_id)
+      .executeTakeFirstOrThrow();
+    return age.getTime() - self.since.getTime();
+  }
+}
+
+function claimant(holder: HolderRef, input: { readonly actor: string }): Claimant {
+  return { ...holder, workflowType: activityInfo().workflowType as RegionWorkflow, actor: input.actor, input };
+}

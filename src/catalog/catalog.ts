@@ -1,0 +1,56 @@
+import { Kysely, type Migration, Migrator, PostgresDialect, sql, type Transaction } from 'kysely';
+import pg from 'pg';
+import type { Settings } from '../model/settings.js';
+import { migrations } from './migrations.js';
+import type { CatalogTables } from './schema.js';
+
+/** The catalog: what exists, and who holds it. */
+export type Catalog = Kysely<CatalogTables>;
+export type CatalogTransaction = Transaction<CatalogTables>;
+
+const INT8_OID = 20;
+
+/** A pool of connections to the catalog. Nothing is opened before the first query; `destroy()` closes all. */
+export function openCatalog(
+  settings: Pick<Settings, 'databaseUrl' | 'lockTimeoutMs' | 'statementTimeoutMs'>,
+  options: { readonly connections?: number; readonly name: string },
+): Catalog {
+  const pool = new pg.Pool({
+    connectionString: settings.databaseUrl,
+    application_name: options.name,
+    max: options.connections ?? 10,
+    connectionTimeoutMillis: 5_000,
+    lock_timeout: settings.lockTimeoutMs,
+    statement_timeout: settings.statementTimeoutMs,
+    idle_in_transaction_session_timeout: settings.statementTimeoutMs,
+    types: {
+      getTypeParser: (oid, format) => (oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format)),
+    },
+  });
+  // A connection that breaks while idle is replaced by the pool; the next query reports what matters.
+  pool.on('error', () => {});
+  return new Kysely<CatalogTables>({ dialect: new PostgresDialect({ pool }) });
+}
+
+/** Brings the catalog to the newest migration, under a lock so that several processes may call it at once. */
+export async function migrateCatalog(catalog: Catalog): Promise<{ readonly applied: readonly string[] }> {
+  const migrator = new Migrator({
+    db: catalog,
+    provider: { getMigrations: (): Promise<Record<string, Migration>> => Promise.resolve(migrations) },
+  });
+  const { error, results } = await migrator.migrateToLatest();
+  if (error !== undefined) throw new Error('the catalog could not be migrated', { cause: error });
+  return { applied: (results ?? []).map(({ migrationName }) => migrationName) };
+}
+
+/** The catalog's own UUID, part of every operation id: a new catalog never meets the answers of an old one. */
+export async function catalogId(catalog: Catalog): Promise<string> {
+  const { id } = await catalog.selectFrom('catalog').select('id').executeTakeFirstOrThrow();
+  return id;
+}
+
+/** Draws the next epoch. Call it with the rows to be claimed locked. */
+export async function nextEpoch(transaction: CatalogTransaction): Promise<number> {
+  const { rows } = await sql<{ epoch: number }>`SELECT nextval('claim_epoch') AS epoch`.execute(transaction);
+  return rows[0]!.epoch;
+}

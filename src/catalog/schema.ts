@@ -1,0 +1,129 @@
+import type { ColumnType, Generated } from 'kysely';
+import type { RegionKind, RegionWorkflow } from '../rules/words.js';
+
+/** The catalog's tables as Kysely sees them; docs/design.md section 1 has the words. Ids and epochs are safe integers. */
+export interface CatalogTables {
+  catalog: CatalogTable;
+  node: NodeTable;
+  holder: HolderTable;
+  database: DatabaseTable;
+  allocation: AllocationTable;
+  region_group: RegionGroupTable;
+  replica: ReplicaTable;
+  partition: PartitionTable;
+  forgotten_replica: ForgottenReplicaTable;
+}
+
+type CreatedAt = ColumnType<Date, never, never>;
+type UpdatedAt = ColumnType<Date, Date | undefined, Date>;
+
+interface CatalogTable {
+  id: Generated<string>;
+  created_at: CreatedAt;
+}
+
+interface NodeTable {
+  node_id: string;
+  ledger_id: string;
+  boot_id: string;
+  incarnation: number;
+  address: string;
+  capabilities: string[];
+  registered_at: UpdatedAt;
+  last_heartbeat: UpdatedAt;
+}
+
+/** One row for each workflow that ever claimed something, kept for a while after it ended. */
+interface HolderTable {
+  holder_id: Generated<number>;
+  workflow_id: string;
+  first_run_id: string;
+  workflow_type: RegionWorkflow;
+  actor: string;
+  since: CreatedAt;
+  /** The workflow's input, so that the sweep can drive the claim on. */
+  input: ColumnType<unknown, string, never>;
+  /** The last recreation round that claimed. */
+  round: Generated<number>;
+  /** Replicas that were open when it claimed: what progress is measured against. */
+  replicas: Generated<number>;
+  superseded_by: number | null;
+  /** What the closing step answered; set once. */
+  outcome: ColumnType<unknown, string | null, string | null>;
+  ended_at: Date | null;
+}
+
+export type DatabaseState = 'ACTIVE' | 'DELETING';
+
+interface DatabaseTable {
+  name: string;
+  state: DatabaseState;
+  created_by: string;
+  created_at: CreatedAt;
+  epoch: number;
+  holder_id: number | null;
+}
+
+/** One row for each creation request, so that asking twice allocates once. */
+interface AllocationTable {
+  database: string;
+  request: string;
+  kind: RegionKind;
+  groups: number;
+  replication_factor: number;
+  created_at: CreatedAt;
+}
+
+/** PROVISIONING until it has its quorum for the first time; REMOVING from the claim of a removal on. */
+export type RegionGroupState = 'PROVISIONING' | 'RUNNING' | 'REMOVING';
+
+interface RegionGroupTable {
+  group_id: Generated<number>;
+  database: string;
+  kind: RegionKind;
+  replication_factor: number;
+  state: RegionGroupState;
+  request: string;
+  /** Nodes of all replicas as they were placed under this epoch: part of what every node is asked, so fixed with it. */
+  peers: string[];
+  epoch: number;
+  holder_id: number | null;
+  created_at: CreatedAt;
+}
+
+/**
+ * CREATING and REMOVING are open: the holder's activity asks the node about them. FAILED: the node said FAIL to the
+ * creation. UNKNOWN: the creation was unanswered for too long, so that the region may or may not exist (I1).
+ */
+export type ReplicaState = 'CREATING' | 'RUNNING' | 'FAILED' | 'UNKNOWN' | 'REMOVING';
+
+interface ReplicaTable {
+  group_id: number;
+  node_id: string;
+  state: ReplicaState;
+  /** Attempt number under the group's epoch; raised by compare-and-set only. */
+  attempt: Generated<number>;
+  /** Not submitted before. */
+  not_before: Date | null;
+  last_error: string | null;
+  state_since: UpdatedAt;
+}
+
+interface PartitionTable {
+  database: string;
+  kind: RegionKind;
+  slot: number;
+  group_id: number;
+}
+
+/** A replica that an operator let go of while its node was away. */
+interface ForgottenReplicaTable {
+  group_id: number;
+  node_id: string;
+  database: string;
+  kind: RegionKind;
+  ledger_id: string;
+  epoch: number;
+  actor: string;
+  since: CreatedAt;
+}

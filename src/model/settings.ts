@@ -1,0 +1,56 @@
+import { z } from 'zod';
+
+/**
+ * The settings of the control plane's processes, each with its default; read from the environment once, at the edge.
+ * Units are in the names.
+ */
+const settingsSchema = z.object({
+  /** PostgreSQL that holds the catalog. */
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
+  STEWARD_TASK_QUEUE: z.string().min(1).default('steward'),
+  /** Deadline of one call to a node. A time-out means unknown (I1), so it may be short. */
+  STEWARD_RPC_DEADLINE_MS: milliseconds(2_000),
+  /** A creation that is unanswered after this counts as unknown. */
+  STEWARD_CREATION_TIMEOUT_MS: milliseconds(60_000),
+  /** A node whose last heartbeat is older is not alive. */
+  STEWARD_NODE_TIMEOUT_MS: milliseconds(15_000),
+  STEWARD_HEARTBEAT_INTERVAL_MS: milliseconds(3_000),
+  /** How long a transaction waits for a row lock. */
+  STEWARD_LOCK_TIMEOUT_MS: milliseconds(3_000),
+  STEWARD_STATEMENT_TIMEOUT_MS: milliseconds(20_000),
+});
+
+export interface Settings {
+  readonly databaseUrl: string;
+  readonly taskQueue: string;
+  readonly rpcDeadlineMs: number;
+  readonly creationTimeoutMs: number;
+  readonly nodeTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly lockTimeoutMs: number;
+  readonly statementTimeoutMs: number;
+}
+
+/** Settings from the environment. Throws an Error that names each variable that is wrong. */
+export function readSettings(environment: NodeJS.ProcessEnv = process.env): Settings {
+  const parsed = settingsSchema.safeParse(environment);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+    throw new Error(`wrong environment: ${problems.join('; ')}`);
+  }
+  const values = parsed.data;
+  return {
+    databaseUrl: values.DATABASE_URL,
+    taskQueue: values.STEWARD_TASK_QUEUE,
+    rpcDeadlineMs: values.STEWARD_RPC_DEADLINE_MS,
+    creationTimeoutMs: values.STEWARD_CREATION_TIMEOUT_MS,
+    nodeTimeoutMs: values.STEWARD_NODE_TIMEOUT_MS,
+    heartbeatIntervalMs: values.STEWARD_HEARTBEAT_INTERVAL_MS,
+    lockTimeoutMs: values.STEWARD_LOCK_TIMEOUT_MS,
+    statementTimeoutMs: values.STEWARD_STATEMENT_TIMEOUT_MS,
+  };
+}
+
+function milliseconds(fallback: number) {
+  return z.coerce.number().int().min(1).max(86_400_000).default(fallback);
+}

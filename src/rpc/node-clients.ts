@@ -1,0 +1,79 @@
+import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
+import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { type EngineNode, NodeMismatch, NodeUnreachable } from '../engines/regions.js';
+import { unreachableDelayMs } from '../rules/pace.js';
+import { InventoryService } from './gen/steward/worker/v1/inventory_pb.js';
+import { OperationService } from './gen/steward/worker/v1/operation_pb.js';
+
+/** The clients of one node's services. */
+export interface NodeClient {
+  readonly operations: Client<typeof OperationService>;
+  readonly inventory: Client<typeof InventoryService>;
+}
+
+interface Connection {
+  readonly client: NodeClient;
+  readonly session: Http2SessionManager;
+  failures: number;
+  /** Milliseconds of `performance.now()`. */
+  nextCall: number;
+}
+
+/**
+ * One HTTP/2 connection for each node address, and the node's back-off: while a node does not answer, callers are told so
+ * at once instead of each waiting for its deadline.
+ */
+export class NodeClients {
+  readonly #connections = new Map<string, Connection>();
+
+  constructor(private readonly deadlineMs: number) {}
+
+  /** Calls a node. A call that was not answered becomes NodeUnreachable, an answer of somebody else NodeMismatch. */
+  async call<T>(node: EngineNode, use: (client: NodeClient) => Promise<T>): Promise<T> {
+    const connection = this.#connect(node.address);
+    const waitMs = Math.ceil(connection.nextCall - performance.now());
+    if (waitMs > 0) throw new NodeUnreachable(node.nodeId, 'it did not answer a moment ago', waitMs);
+    try {
+      const answer = await use(connection.client);
+      connection.failures = 0;
+      return answer;
+    } catch (error) {
+      const cause = ConnectError.from(error);
+      if (cause.code === Code.FailedPrecondition) throw new NodeMismatch(cause.rawMessage, { cause });
+      if (cause.code === Code.InvalidArgument || cause.code === Code.Unimplemented) throw cause;
+      connection.failures += 1;
+      const retryAfterMs = unreachableDelayMs(connection.failures);
+      connection.nextCall = performance.now() + retryAfterMs;
+      throw new NodeUnreachable(node.nodeId, `${Code[cause.code]}: ${cause.rawMessage}`, retryAfterMs, { cause });
+    }
+  }
+
+  close(): void {
+    for (const { session } of this.#connections.values()) session.abort();
+    this.#connections.clear();
+  }
+
+  #connect(address: string): Connection {
+    const known = this.#connections.get(address);
+    if (known !== undefined) return known;
+    const session = new Http2SessionManager(address);
+    const transport = createConnectTransport({
+      baseUrl: address,
+      httpVersion: '2',
+      sessionManager: session,
+      defaultTimeoutMs: this.deadlineMs,
+      useBinaryFormat: true,
+    });
+    const connection: Connection = {
+      client: {
+        operations: createClient(OperationService, transport),
+        inventory: createClient(InventoryService, transport),
+      },
+      session,
+      failures: 0,
+      nextCall: 0,
+    };
+    this.#connections.set(address, connection);
+    return connection;
+  }
+}

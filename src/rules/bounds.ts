@@ -1,0 +1,15 @@
+/** Every bound that an input is held to, in one place. */
+export const MAX_GROUPS_PER_REQUEST = 1_000;
+export const MAX_GROUPS_PER_REMOVAL = 10_000;
+export const MAX_REPLICATION_FACTOR = 9;
+/** Operations in one Submit: a control plane speaks to a node once for many regions. */
+export const SUBMIT_BATCH = 250;
+/** Largest group id or epoch: what a JSON number carries exactly. */
+export const MAX_ID = Number.MAX_SAFE_INTEGER;
+/** Partition slots of a database, for each kind of region group. */
+export const PARTITION_SLOTS = 64;
+
+export const DATABASE_NAME = /^[a-z][a-z0-9_.-]{0,62}$/;
+export const NODE_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+export const REQUEST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+export const ACTOR_NAME = /^[^\u0000-\u001f]{1,128}$/;

@@ -1,0 +1,24 @@
+/** The words of docs/design.md that rules, catalog and workflows share. */
+
+export type RegionKind = 'SCHEMA' | 'DATA';
+
+/** A workflow as the holder of a claim: its id and the first run of its chain, so that a retried claim finds itself. */
+export interface HolderRef {
+  readonly workflowId: string;
+  readonly firstRunId: string;
+}
+
+/** The workflows that claim regions. */
+export type RegionWorkflow =
+  | 'createRegionGroups'
+  | 'recreateMissingReplicas'
+  | 'removeRegionGroups'
+  | 'deleteDatabase';
+
+/** A holder as people are told of it. */
+export interface Holder extends HolderRef {
+  readonly workflowType: RegionWorkflow;
+  readonly actor: string;
+  /** ISO 8601, by the catalog's clock. */
+  readonly since: string;
+}

@@ -1,0 +1,149 @@
+import { freePort } from '../../src/local/ports.js';
+import { createDatabase, startPostgres, type TestPostgres } from './database.js';
+import { temporaryDirectory } from './guard.js';
+import { startProgram, type TestProcess } from './processes.js';
+import { startTemporal, type TestTemporal } from './temporal.js';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface ClusterOptions {
+  /** 3 by default; they are called node-1, node-2 and so on. */
+  nodes?: number;
+  /** Added to the command line of every node, or of the node with that name. */
+  nodeFlags?: readonly string[] | ((id: string) => readonly string[]);
+  nodeEnv?: Environment;
+  workerEnv?: Environment;
+  coordinatorEnv?: Environment;
+  /** A PostgreSQL of the cluster's own (`cluster.postgres`), for tests that kill it. */
+  ownPostgres?: boolean;
+  /** A Temporal whose store survives its restart, for tests that kill it. */
+  ownTemporalDb?: boolean;
+}
+
+/** Temporal, catalog, coordinator, worker and nodes, each a real process. */
+export interface Cluster {
+  temporal: TestTemporal;
+  /** Only with `ownPostgres`. */
+  postgres: TestPostgres | undefined;
+  coordinator: TestProcess;
+  worker: TestProcess;
+  nodes: readonly TestProcess[];
+  /** The node of that name. */
+  node(id: string): TestProcess;
+  /** Where that node keeps its data. */
+  nodeDirectory(id: string): string;
+  nodeUrl(id: string): string;
+  directory: string;
+  databaseUrl: string;
+  temporalAddress: string;
+  coordinatorUrl: string;
+  /** One more node, for example a replacement with a new disk. */
+  addNode(id: string, options?: { directory?: string; flags?: readonly string[] }): Promise<TestProcess>;
+  /** Ends every process and removes the data; what fails does not keep the rest from ending. */
+  stop(): Promise<void>;
+}
+
+/** Resolves when every process has said that it serves; the nodes may not have registered yet. */
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const directory = temporaryDirectory('cluster');
+  const cleanUps: (() => Promise<unknown>)[] = [() => directory.remove()];
+  const stop = async () => {
+    const failures: unknown[] = [];
+    for (const cleanUp of cleanUps.splice(0).reverse())
+      await cleanUp().catch((error) => failures.push(error));
+    if (failures.length > 0) throw new AggregateError(failures, 'the cluster did not stop cleanly');
+  };
+  try {
+    const [temporal, { url: databaseUrl, postgres }] = await Promise.all([
+      startTemporal({ durable: options.ownTemporalDb ?? false }).then((started) => {
+        cleanUps.push(() => started.stop());
+        return started;
+      }),
+      options.ownPostgres
+        ? startPostgres().then((started) => {
+            cleanUps.push(() => started.stop());
+            return { url: started.url, postgres: started };
+          })
+        : createDatabase().then((created) => {
+            cleanUps.push(() => created.drop());
+            return { url: created.url, postgres: undefined };
+          }),
+    ]);
+
+    const start = async (program: Omit<Parameters<typeof startProgram>[0], 'directory'>) => {
+      const started = await startProgram({ ...program, directory: directory.path });
+      cleanUps.push(() => started.stop());
+      return started;
+    };
+
+    const coordinatorListen = `127.0.0.1:${await freePort()}`;
+    const coordinatorUrl = `http://${coordinatorListen}`;
+    const common = {
+      DATABASE_URL: databaseUrl,
+      TEMPORAL_ADDRESS: temporal.address,
+      TEMPORAL_NAMESPACE: 'default',
+    };
+    const coordinator = await start({
+      name: 'coordinator',
+      program: 'src/coordinator/main.ts',
+      args: [`--listen=${coordinatorListen}`],
+      env: { ...common, ...options.coordinatorEnv },
+    });
+
+    const nodes = new Map<string, { process: TestProcess; url: string; directory: string }>();
+    const addNode: Cluster['addNode'] = async (
+      id,
+      { directory: data = `${directory.path}/${id}`, flags = [] } = {},
+    ) => {
+      const listen = `127.0.0.1:${await freePort()}`;
+      const process = await start({
+        name: id,
+        program: 'src/node/main.ts',
+        args: [
+          `--id=${id}`,
+          `--listen=${listen}`,
+          `--data=${data}`,
+          `--coordinator=${coordinatorUrl}`,
+          '--allow-faults',
+          ...(typeof options.nodeFlags === 'function' ? options.nodeFlags(id) : (options.nodeFlags ?? [])),
+          ...flags,
+        ],
+        env: options.nodeEnv ?? {},
+      });
+      nodes.set(id, { process, url: `http://${listen}`, directory: data });
+      return process;
+    };
+    const ids = Array.from({ length: options.nodes ?? 3 }, (_, index) => `node-${index + 1}`);
+    const [worker] = await Promise.all([
+      start({ name: 'worker', program: 'src/worker/main.ts', env: { ...common, ...options.workerEnv } }),
+      ...ids.map((id) => addNode(id)),
+    ]);
+    const known = (id: string) => {
+      const found = nodes.get(id);
+      if (found === undefined)
+        throw new Error(`the cluster has no ${id}, only ${[...nodes.keys()].join(', ')}`);
+      return found;
+    };
+    return {
+      temporal,
+      postgres,
+      coordinator,
+      worker,
+      get nodes() {
+        return [...nodes.keys()].sort().map((id) => known(id).process);
+      },
+      node: (id) => known(id).process,
+      nodeDirectory: (id) => known(id).directory,
+      nodeUrl: (id) => known(id).url,
+      directory: directory.path,
+      databaseUrl,
+      temporalAddress: temporal.address,
+      coordinatorUrl,
+      addNode,
+      stop,
+    };
+  } catch (error) {
+    await stop().catch(() => {});
+    throw error;
+  }
+}

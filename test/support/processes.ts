@@ -1,0 +1,103 @@
+import { join } from 'node:path';
+import { afterEach } from 'vitest';
+import { logTail } from '../../src/local/log-file.js';
+import {
+  type ProcessExit,
+  type ProcessSpec,
+  type ReadyLine,
+  type RunningProcess,
+  startProcess,
+} from '../../src/local/process.js';
+import { builtProgram } from '../../src/local/project.js';
+import { killWithUs } from './guard.js';
+
+export interface ProgramOptions {
+  /** Names the log, and the process in messages. */
+  name: string;
+  /** A source file such as `src/node/main.ts`; what runs is its build. */
+  program: string;
+  args?: readonly string[];
+  env?: Readonly<Record<string, string | undefined>>;
+  /** Takes `<name>.log`. */
+  directory: string;
+  readyTimeoutMs?: number;
+}
+
+/** One of our programs as a real process. The handle stays the same across restarts. */
+export interface TestProcess {
+  readonly name: string;
+  readonly pid: number;
+  readonly running: boolean;
+  /** What it told when it was ready. */
+  readonly ready: ReadyLine;
+  readonly exited: Promise<ProcessExit>;
+  readonly logFile: string;
+  /** Sends a signal; with SIGKILL, the default, waits until the process is gone. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
+  /** With the same arguments, after killing it when it still runs; `env` and `args` are added for this and later starts. */
+  restart(changes?: {
+    args?: readonly string[];
+    env?: Readonly<Record<string, string | undefined>>;
+  }): Promise<void>;
+  /** Asks it to end (SIGTERM) and waits; kills it when it does not. */
+  stop(): Promise<ProcessExit>;
+}
+
+const logsOfThisFile = new Set<{ name: string; logFile: string }>();
+
+afterEach(({ task }) => {
+  if (task.result?.state !== 'fail') return;
+  for (const { name, logFile } of logsOfThisFile) {
+    console.error(`--- the end of the log of ${name} (${logFile})\n${logTail(logFile, 40)}`);
+  }
+});
+
+/** Starts a program that prints a ready line, and waits for that. It ends with this test process at the latest. */
+export async function startProgram(options: ProgramOptions): Promise<TestProcess> {
+  let spec: ProcessSpec = {
+    name: options.name,
+    command: process.execPath,
+    args: [builtProgram(options.program), ...(options.args ?? []), '--exit-with-parent'],
+    env: options.env ?? {},
+    logFile: join(options.directory, `${options.name}.log`),
+    ready: { by: 'line' },
+    readyTimeoutMs: options.readyTimeoutMs ?? 20_000,
+    stopSignal: 'SIGTERM',
+    stopTimeoutMs: 15_000,
+  };
+  logsOfThisFile.add(spec);
+  const start = async () => {
+    const started = await startProcess(spec);
+    killWithUs(started.identity);
+    return started;
+  };
+  let running: RunningProcess = await start();
+  return {
+    name: spec.name,
+    logFile: spec.logFile,
+    get pid() {
+      return running.pid;
+    },
+    get running() {
+      return running.running;
+    },
+    get ready() {
+      return running.ready;
+    },
+    get exited() {
+      return running.exited;
+    },
+    async kill(signal = 'SIGKILL') {
+      running.signal(signal);
+      if (signal === 'SIGKILL') await running.exited;
+    },
+    async restart(changes = {}) {
+      await running.kill();
+      spec = { ...spec, args: [...spec.args, ...(changes.args ?? [])], env: { ...spec.env, ...changes.env } };
+      running = await start();
+    },
+    async stop() {
+      return await running.stop();
+    },
+  };
+}

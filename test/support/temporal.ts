@@ -1,0 +1,54 @@
+import { join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { freePort } from '../../src/local/ports.js';
+import { type RunningProcess, startProcess } from '../../src/local/process.js';
+import { temporalServer } from '../../src/local/temporal-server.js';
+import { killWithUs, temporaryDirectory } from './guard.js';
+import { provided } from './provided.js';
+
+export interface TestTemporal {
+  address: string;
+  connection: Connection;
+  /** Of the namespace `default`. */
+  client: Client;
+  /** The running server; another one after `restart`. */
+  readonly process: RunningProcess;
+  /** On the same port; with the same store when it was started with `durable`, else empty. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** A Temporal dev server of this test file's own, up in 0.3 s; in memory unless `durable`. */
+export async function startTemporal(options: { durable?: boolean } = {}): Promise<TestTemporal> {
+  const directory = temporaryDirectory('temporal');
+  const port = await freePort();
+  const spec = await temporalServer({
+    binary: provided('temporalBinary'),
+    port,
+    ...(options.durable ? { databaseFile: join(directory.path, 'temporal.sqlite') } : {}),
+    logFile: join(directory.path, 'temporal.log'),
+  });
+  let process = await startProcess(spec);
+  killWithUs(process.identity);
+  const address = `127.0.0.1:${port}`;
+  const connection = await Connection.connect({ address });
+  return {
+    address,
+    connection,
+    client: new Client({ connection }),
+    get process() {
+      return process;
+    },
+    async restart() {
+      await process.stop();
+      process = await startProcess(spec);
+      killWithUs(process.identity);
+    },
+    async stop() {
+      await connection.close();
+      // A store in memory has nothing to save: an orderly end would only take a second longer.
+      await process.kill();
+      await directory.remove();
+    },
+  };
+}

@@ -49,6 +49,8 @@ function tell(message: ProcessIdentity | { directory: string }): void {
       detached: true,
     });
     guard.unref();
+    // A worker of a test runner that was killed would go on with its test, and nobody would read the result.
+    process.once('disconnect', () => process.exit(1));
     (guard.stdin as unknown as { unref(): void }).unref();
   }
   guard.stdin?.write(`${JSON.stringify(message)}\n`);

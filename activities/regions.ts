@@ -43,7 +43,7 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
     claimCreation: (holder: HolderRef, input: CreateRegionGroupsInput) =>
       claimCreation(catalog, claimant(holder, input), input, { nodeTimeoutMs, isOpen }),
 
-    claimRecreation: (holder: HolderRef, input: RecreateMissingReplicasInput, round: number) =>
+    claimRecreation: (holder: HolderRef, input: RecreateMissingReplicasInput, round: string) =>
       claimRecreation(catalog, claimant(holder, input), input, { round, nodeTimeoutMs, isOpen }),
 
     claimRemoval: (holder: HolderRef, input: RemoveRegionGroupsInput) =>

@@ -171,6 +171,19 @@ export async function supersededBy(
   return row && describeHolder(row);
 }
 
+/** Holders by id, as people are told of them. */
+export async function holdersById(
+  catalog: Catalog,
+  ids: readonly (number | null)[],
+): Promise<Map<number, Holder>> {
+  const known = await catalog
+    .selectFrom('holder')
+    .selectAll()
+    .where('holder_id', 'in', [-1, ...new Set(ids.filter((id) => id !== null))])
+    .execute();
+  return new Map(known.map((row) => [row.holder_id, describeHolder(row)]));
+}
+
 export function describeHolder(row: HolderRow): Holder {
   return {
     ...refOf(row),

@@ -37,7 +37,7 @@ async function regions(db: Kysely<unknown>): Promise<void> {
       actor text NOT NULL,
       since timestamptz NOT NULL DEFAULT now(),
       input jsonb NOT NULL,
-      round int NOT NULL DEFAULT 0,
+      round text NOT NULL DEFAULT '',
       replicas int NOT NULL DEFAULT 0,
       superseded_by bigint REFERENCES holder ON DELETE SET NULL,
       outcome jsonb,

@@ -93,21 +93,25 @@ export async function claimRecreation(
     readonly groups?: readonly number[] | undefined;
     readonly from?: HolderRef | undefined;
   },
-  options: { readonly round: number; readonly nodeTimeoutMs: number; readonly isOpen: IsOpen },
+  options: { /** Names the round; another name than the last one raises the epoch. */
+    readonly round: string; readonly nodeTimeoutMs: number; readonly isOpen: IsOpen },
 ): Promise<(ClaimGranted & { readonly unplaced: number }) | ClaimRefused | ClaimRejected> {
   return claim(catalog, claimant, input.from, options.isOpen, async (transaction, context) => {
     const { self } = context;
-    if (self.round === 0) await requireActive(transaction, input.database);
-    if (self.round < options.round) {
-      const rows =
-        options.round === 1
-          ? await lockGroups(transaction, input.groups ?? { heldBy: context.predecessor?.holder_id ?? -1 })
-          : await lockGroups(transaction, { heldBy: self.holder_id });
-      if (options.round === 1) requireRunning(input, rows);
+    const first = self.round === '';
+    if (first) await requireActive(transaction, input.database);
+    if (self.round !== options.round) {
+      const rows = await lockGroups(
+        transaction,
+        first
+          ? (input.groups ?? { heldBy: context.predecessor?.holder_id ?? -1 })
+          : { heldBy: self.holder_id },
+      );
+      if (first) requireRunning(input, rows);
       // A claim handed over holds region groups without quorum as well; those are the removal's.
       const wanted = rows.filter(({ state }) => state === 'RUNNING');
       const judged = await judgeRows(transaction, context, wanted);
-      const raised = options.round === 1 ? judged.filter(isTaken) : judged;
+      const raised = first ? judged.filter(isTaken) : judged;
       if (raised.length > 0) {
         await takeGroups(transaction, self, idsOf(raised), { epoch: await nextEpoch(transaction) });
         await reopenReplicas(transaction, idsOf(raised));

@@ -43,8 +43,8 @@ interface HolderTable {
   since: CreatedAt;
   /** The workflow's input, so that the sweep can drive the claim on. */
   input: ColumnType<unknown, string, never>;
-  /** The last recreation round that claimed. */
-  round: Generated<number>;
+  /** Names the last recreation round that claimed; empty before the first one. */
+  round: Generated<string>;
   /** Replicas that were open when it claimed: what progress is measured against. */
   replicas: Generated<number>;
   superseded_by: number | null;

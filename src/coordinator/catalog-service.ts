@@ -1,0 +1,147 @@
+import { type MessageInitShape } from '@bufbuild/protobuf';
+import { durationFromMs, timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
+import { z } from 'zod';
+import type { Catalog } from '../catalog/catalog.js';
+import { createDatabase, type DatabaseStatus, listDatabases } from '../catalog/databases.js';
+import { holderProgress, listRegionGroups, planRegionGroups, type RegionGroupStatus } from '../catalog/inspection.js';
+import { listNodes } from '../catalog/nodes.js';
+import type { Settings } from '../model/settings.js';
+import { ACTOR_NAME, DATABASE_NAME, MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../rules/bounds.js';
+import type { Holder } from '../rules/words.js';
+import {
+  type CatalogService,
+  type DatabaseSchema,
+  type HolderSchema,
+  RegionGroupKind,
+  type RegionGroupSchema,
+} from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
+import { validated } from './validation.js';
+
+const PAGE = 1_000;
+const databaseName = z.string().regex(DATABASE_NAME, `a database name matches ${DATABASE_NAME.source}`);
+const creation = z.object({ name: databaseName, actor: z.string().regex(ACTOR_NAME) });
+const plan = z.object({
+  database: databaseName,
+  groups: z.number().int().min(1).max(MAX_GROUPS_PER_REQUEST),
+  replicationFactor: z.number().int().min(1).max(MAX_REPLICATION_FACTOR),
+});
+
+/** Shows operators the catalog, and makes the changes that need no node. */
+export function catalogService(catalog: Catalog, settings: Settings): ServiceImpl<typeof CatalogService> {
+  return {
+    async listNodes() {
+      const nodes = await listNodes(catalog, settings.nodeTimeoutMs);
+      return {
+        nodes: nodes.map(({ silentMs, incarnation, replicas, capabilities, ...node }) => ({
+          ...node,
+          capabilities: [...capabilities],
+          incarnation: BigInt(incarnation),
+          replicas: BigInt(replicas),
+          silent: durationFromMs(silentMs),
+        })),
+      };
+    },
+
+    async listDatabases() {
+      return { databases: (await listDatabases(catalog)).map(databaseMessage) };
+    },
+
+    async getDatabase({ name }) {
+      return { database: databaseMessage(await requireDatabase(name)) };
+    },
+
+    async createDatabase(request) {
+      const { name, actor } = validated(creation, request);
+      const found = await createDatabase(catalog, name, actor);
+      if (found === 'CREATED') return {};
+      if (found === 'ACTIVE') throw new ConnectError(`database ${name} exists already`, Code.AlreadyExists);
+      throw new ConnectError(`database ${name} is being deleted`, Code.FailedPrecondition);
+    },
+
+    async listRegionGroups({ database, incompleteOnly, pageSize, after }) {
+      if (database !== '') await requireDatabase(database);
+      const limit = pageSize === 0 ? PAGE : Math.min(pageSize, PAGE);
+      const groups = await listRegionGroups(catalog, {
+        ...(database !== '' && { database }),
+        incompleteOnly,
+        after: Number(after),
+        limit,
+      });
+      const last = groups.at(-1);
+      return {
+        regionGroups: groups.map(regionGroupMessage),
+        nextAfter: last !== undefined && groups.length === limit ? BigInt(last.groupId) : 0n,
+      };
+    },
+
+    async getRegionGroup({ groupId }) {
+      const [group] = await listRegionGroups(catalog, { groupId: Number(groupId), limit: 1 });
+      if (group === undefined) {
+        throw new ConnectError(`region group ${groupId} does not exist (never created, or removed)`, Code.NotFound);
+      }
+      return { regionGroup: regionGroupMessage(group) };
+    },
+
+    async planRegionGroups(request) {
+      const { database, groups, replicationFactor } = validated(plan, request);
+      await requireDatabase(database);
+      const { live, placements } = await planRegionGroups(catalog, groups, replicationFactor, settings.nodeTimeoutMs);
+      if (placements === undefined) {
+        throw new ConnectError(
+          `${replicationFactor} replicas need as many live nodes, and there are ${live}`,
+          Code.FailedPrecondition,
+        );
+      }
+      return { placements: placements.map((nodeIds) => ({ nodeIds: [...nodeIds] })) };
+    },
+
+    async getHolder({ workflowId, firstRunId }) {
+      const progress = await holderProgress(catalog, workflowId, firstRunId || undefined);
+      if (progress === undefined) throw new ConnectError(`${workflowId} holds nothing`, Code.NotFound);
+      return {
+        holder: holderMessage(progress.holder),
+        replicas: progress.replicas,
+        open: progress.open.map(({ nodeId, replicas }) => ({ nodeId, replicas })),
+        ...(progress.endedAt && { endedAt: timestampFromDate(progress.endedAt) }),
+        ...(progress.supersededBy && { supersededBy: holderMessage(progress.supersededBy) }),
+      };
+    },
+  };
+
+  async function requireDatabase(name: string): Promise<DatabaseStatus> {
+    const [database] = await listDatabases(catalog, name);
+    if (database === undefined) throw new ConnectError(`database ${name} does not exist`, Code.NotFound);
+    return database;
+  }
+}
+
+function holderMessage({ since, ...holder }: Holder): MessageInitShape<typeof HolderSchema> {
+  return { ...holder, since: timestampFromDate(new Date(since)) };
+}
+
+function databaseMessage({ createdAt, holder, ...database }: DatabaseStatus): MessageInitShape<typeof DatabaseSchema> {
+  return { ...database, createdAt: timestampFromDate(createdAt), ...(holder && { holder: holderMessage(holder) }) };
+}
+
+const KINDS = { SCHEMA: RegionGroupKind.SCHEMA, DATA: RegionGroupKind.DATA } as const;
+
+function regionGroupMessage({
+  groupId,
+  kind,
+  epoch,
+  createdAt,
+  holder,
+  replicas,
+  ...group
+}: RegionGroupStatus): MessageInitShape<typeof RegionGroupSchema> {
+  return {
+    ...group,
+    groupId: BigInt(groupId),
+    kind: KINDS[kind],
+    epoch: BigInt(epoch),
+    createdAt: timestampFromDate(createdAt),
+    replicas: replicas.map((replica) => ({ ...replica })),
+    ...(holder && { holder: holderMessage(holder) }),
+  };
+}

@@ -1,0 +1,65 @@
+import { fileURLToPath } from 'node:url';
+import { Client, Connection } from '@temporalio/client';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { createRegionActivities } from '../../activities/regions.js';
+import { catalogId, openCatalog } from '../catalog/catalog.js';
+import { ReferenceRegionEngine } from '../engines/reference/regions.js';
+import { createLogger, type Logger } from '../log.js';
+import { readSettings } from '../model/settings.js';
+import { runProcess } from '../process.js';
+import { NodeClients } from '../rpc/node-clients.js';
+import { temporalConfig } from '../temporal/connection.js';
+import { ensureSearchAttributes } from '../temporal/search-attributes.js';
+import { isOpenBy } from './liveness.js';
+
+/** The Temporal worker process: runs workflows and activities until it is told to stop, then lets them finish. */
+await runProcess('worker', async (log, stopping) => {
+  const settings = readSettings();
+  const { connectionOptions, namespace } = temporalConfig();
+  Runtime.install({ logger: temporalLogger(log), telemetryOptions: {} });
+  const connection = await NativeConnection.connect(connectionOptions);
+  const clientConnection = await Connection.connect(connectionOptions);
+  await ensureSearchAttributes(clientConnection, namespace);
+  const client = new Client({ connection: clientConnection, namespace });
+  const catalog = openCatalog(settings, { name: 'steward-worker' });
+  const clients = new NodeClients(settings.rpcDeadlineMs);
+
+  const worker = await Worker.create({
+    connection,
+    namespace,
+    taskQueue: settings.taskQueue,
+    workflowBundle: { codePath: fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url)) },
+    activities: createRegionActivities({
+      catalog,
+      catalogId: await catalogId(catalog),
+      engine: new ReferenceRegionEngine(clients),
+      isOpen: isOpenBy(client),
+      settings,
+      log: createLogger('regions'),
+    }),
+    // A killed worker's next workflow task waits for its sticky queue: keep that short.
+    stickyQueueScheduleToStartTimeout: '1s',
+    shutdownGraceTime: '5s',
+    shutdownForceTime: '10s',
+    maxCachedWorkflows: 200,
+    maxConcurrentActivityTaskExecutions: 50,
+  });
+  const run = worker.run();
+  void stopping.then(() => worker.shutdown());
+  return {
+    ready: { taskQueue: settings.taskQueue, namespace },
+    ended: run.finally(async () => {
+      clients.close();
+      await catalog.destroy();
+      await connection.close();
+      await clientConnection.close();
+    }),
+  };
+});
+
+function temporalLogger(log: Logger): DefaultLogger {
+  return new DefaultLogger('INFO', ({ level, message, meta }) => {
+    const write = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
+    log[write[level]](meta ?? {}, message);
+  });
+}

@@ -1,0 +1,4 @@
+/** Everything that the workflow bundle serves; the names are the workflow types. */
+export { createRegionGroups } from './regions/create-region-groups.js';
+export { recreateMissingReplicas } from './regions/recreate-missing-replicas.js';
+export { removeRegionGroups } from './regions/remove-region-groups.js';

@@ -1,0 +1,65 @@
+import { CancellationScope, proxyActivities, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import type { ReconcileVerb } from '../../activities/reconcile-regions.js';
+import type { RegionActivities } from '../../activities/regions.js';
+import type { NodeWork } from '../../src/catalog/region-groups.js';
+import type { HolderRef } from '../../src/rules/words.js';
+import { RECONCILE } from '../activity-options.js';
+
+const { reconcileRegions } = proxyActivities<Pick<RegionActivities, 'reconcileRegions'>>(RECONCILE);
+
+/** This workflow as a holder: its id and the first run of its chain. */
+export function thisHolder(): HolderRef {
+  const { workflowId, firstExecutionRunId } = workflowInfo();
+  return { workflowId, firstRunId: firstExecutionRunId };
+}
+
+/**
+ * Everything that this workflow holds, brought to its end on each node: one activity for each node, however many regions
+ * there are and however long it takes.
+ */
+export async function reconcileNodes(
+  verb: ReconcileVerb,
+  nodes: readonly NodeWork[],
+  headline: string,
+): Promise<void> {
+  const holder = thisHolder();
+  const progress = new NodeProgress(headline, verb, nodes);
+  await Promise.all(
+    nodes.map(async ({ nodeId, replicas }) => {
+      const summary = `${verb} ${replicas} ${replicas === 1 ? 'region' : 'regions'} on ${nodeId}`;
+      await reconcileRegions.executeWithOptions({ summary }, [{ nodeId, holder, verb }]);
+      progress.finished(nodeId);
+    }),
+  );
+}
+
+/** Details that the Web UI shows of a running workflow: a line of Markdown for each node. */
+class NodeProgress {
+  readonly #done = new Set<string>();
+
+  constructor(
+    private readonly headline: string,
+    private readonly verb: ReconcileVerb,
+    private readonly nodes: readonly NodeWork[],
+  ) {
+    this.#show();
+  }
+
+  finished(nodeId: string): void {
+    this.#done.add(nodeId);
+    this.#show();
+  }
+
+  #show(): void {
+    const rows = this.nodes.map(
+      ({ nodeId, replicas }) =>
+        `| ${nodeId} | ${replicas} | ${this.#done.has(nodeId) ? 'done' : `${this.verb} under way: see its pending activity`} |`,
+    );
+    setCurrentDetails([`${this.headline}`, '', '| node | regions | state |', '| --- | --- | --- |', ...rows].join('\n'));
+  }
+}
+
+/** Runs `work` so that a cancellation does not reach it: it is past its point of no return. */
+export function beyondCancellation<T>(work: () => Promise<T>): Promise<T> {
+  return CancellationScope.nonCancellable(work);
+}

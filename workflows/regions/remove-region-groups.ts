@@ -1,0 +1,37 @@
+import { upsertSearchAttributes } from '@temporalio/workflow';
+import type { RegionActivities } from '../../activities/regions.js';
+import { type RemoveRegionGroupsInput, removeRegionGroupsInput } from '../../src/rules/input.js';
+import type { Holder } from '../../src/rules/words.js';
+import { grantedOrFail, guarded } from '../failures.js';
+import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
+import { proxySteps } from '../steps.js';
+import { beyondCancellation, reconcileNodes, thisHolder } from './reconcile.js';
+
+const { claimRemoval, closeRemoval } = proxySteps<Pick<RegionActivities, 'claimRemoval' | 'closeRemoval'>>();
+
+export type RemovalResult =
+  | { readonly outcome: 'REMOVED'; readonly groups: number; readonly replicas: number }
+  | { readonly outcome: 'SUPERSEDED'; readonly by: Holder; readonly groups: number };
+
+/**
+ * Removes region groups, any number of them, from every node that has a replica. Needs no quorum; a node that is down
+ * holds up only its own replicas. From the claim on it cannot be cancelled: only the nodes' own answers end it (I1, I4).
+ */
+export async function removeRegionGroups(raw: RemoveRegionGroupsInput): Promise<RemovalResult> {
+  const input = guarded(removeRegionGroupsInput, raw);
+  return beyondCancellation(async () => {
+    const claim = grantedOrFail(await claimRemoval(thisHolder(), input));
+    upsertSearchAttributes([
+      ...(claim.database === undefined ? [] : [{ key: stewardDatabase, value: claim.database }]),
+      { key: stewardActor, value: input.actor },
+      { key: stewardPhase, value: 'REMOVING' },
+    ]);
+    await reconcileNodes('delete', claim.nodes, `Removing ${claim.groups} region groups`);
+    const closing = await closeRemoval(thisHolder());
+    upsertSearchAttributes([{ key: stewardPhase, value: 'DONE' }]);
+    if (closing.supersededBy !== undefined) {
+      return { outcome: 'SUPERSEDED', by: closing.supersededBy, groups: closing.removedGroups };
+    }
+    return { outcome: 'REMOVED', groups: closing.removedGroups, replicas: closing.removedReplicas };
+  });
+}

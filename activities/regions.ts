@@ -1,6 +1,7 @@
 import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
 import { activityInfo, heartbeat } from '@temporalio/activity';
 import { type Claimant, findHolder, type HolderRow, type IsOpen } from '../src/catalog/claims.js';
+import { claimDatabaseDeletion, closeDatabaseDeletion } from '../src/catalog/database-deletion.js';
 import { findNode } from '../src/catalog/nodes.js';
 import {
   claimCreation,
@@ -15,6 +16,7 @@ import { openReplicas, recordUncreated } from '../src/catalog/replicas.js';
 import type { Settings } from '../src/model/settings.js';
 import type {
   CreateRegionGroupsInput,
+  DeleteDatabaseInput,
   RecreateMissingReplicasInput,
   RemoveRegionGroupsInput,
 } from '../src/rules/input.js';
@@ -49,9 +51,14 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
     claimRemoval: (holder: HolderRef, input: RemoveRegionGroupsInput) =>
       claimRemoval(catalog, claimant(holder, input), input, { isOpen }),
 
+    claimDatabaseDeletion: (holder: HolderRef, input: DeleteDatabaseInput) =>
+      claimDatabaseDeletion(catalog, claimant(holder, input), input.database, { isOpen }),
+
     closeCreation: (holder: HolderRef, input: CreateRegionGroupsInput) => closeCreation(catalog, holder, input),
     closeRecreation: (holder: HolderRef) => closeRecreation(catalog, holder),
     closeRemoval: (holder: HolderRef) => closeRemoval(catalog, holder),
+    closeDatabaseDeletion: (holder: HolderRef, { database }: DeleteDatabaseInput) =>
+      closeDatabaseDeletion(catalog, holder, database),
     releaseRecreation: (holder: HolderRef) => releaseRecreation(catalog, holder),
 
     /**

@@ -1,4 +1,5 @@
 /** Everything that the workflow bundle serves; the names are the workflow types. */
 export { createRegionGroups } from './regions/create-region-groups.js';
+export { deleteDatabase } from './regions/delete-database.js';
 export { recreateMissingReplicas } from './regions/recreate-missing-replicas.js';
 export { removeRegionGroups } from './regions/remove-region-groups.js';

@@ -1,0 +1,133 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Catalog } from '../../src/catalog/catalog.js';
+import { findHolder } from '../../src/catalog/claims.js';
+import { claimDatabaseDeletion, closeDatabaseDeletion } from '../../src/catalog/database-deletion.js';
+import { createDatabase } from '../../src/catalog/databases.js';
+import { claimCreation, claimRemoval, closeRemoval } from '../../src/catalog/region-groups.js';
+import { openReplicas, recordCreated, recordRemoved } from '../../src/catalog/replicas.js';
+import { claimant, startCatalog } from '../support/catalog.js';
+import { seededRandom } from '../support/random.js';
+
+const NODES = ['node-1', 'node-2', 'node-3'];
+const GROUPS = 3;
+const everybodyIsOpen = { isOpen: () => Promise.resolve(true), nodeTimeoutMs: 600_000 };
+
+let catalog: Catalog;
+let stop: () => Promise<void>;
+
+beforeAll(async () => {
+  ({ catalog, stop } = await startCatalog(NODES));
+});
+afterAll(() => stop());
+
+test('a removal taken over by a database deletion between a SUCCESS and the move of its row moves nothing of it: 200 interleavings', async () => {
+  for (let seed = 1; seed <= 200; seed += 1) {
+    const random = seededRandom(seed);
+    const database = `seed${seed}`;
+    const groups = await runningGroups(database);
+    const removal = claimant('removeRegionGroups', `remove/${seed}`);
+    const deletion = claimant('deleteDatabase', `delete/${seed}`);
+    await claimRemoval(catalog, removal, { groups }, everybodyIsOpen);
+    const removalHolder = (await findHolder(catalog, removal))!.holder_id;
+
+    // What the removal read, and the node answered SUCCESS to, before the deletion may take over.
+    const answered = await Promise.all(NODES.map((nodeId) => open(removalHolder, nodeId)));
+    let movedByRemoval = 0;
+    const moves = NODES.flatMap((nodeId, index) =>
+      answered[index]!.map((replica) => async () => {
+        const moved = await recordRemoved(catalog, removalHolder, nodeId, [replica]);
+        movedByRemoval += moved;
+      }),
+    );
+    let grantedToDeletion = 0;
+    const takeOver = async () => {
+      const claim = await claimDatabaseDeletion(catalog, deletion, database, everybodyIsOpen);
+      if (claim.kind !== 'GRANTED') throw new Error(`seed ${seed}: ${claim.kind}`);
+      grantedToDeletion = claim.nodes.reduce((sum, { replicas }) => sum + replicas, 0);
+    };
+    await atRandomTimes(random, [...moves, takeOver]);
+
+    // Every row was moved by exactly one of the two, and the removal moved none after it was superseded.
+    expect(movedByRemoval + grantedToDeletion, `seed ${seed}`).toBe(GROUPS * NODES.length);
+    expect(await rows(database), `seed ${seed}`).toEqual({ groups: GROUPS, replicas: grantedToDeletion });
+
+    const closedRemoval = await closeRemoval(catalog, removal);
+    expect(closedRemoval.supersededBy?.workflowId, `seed ${seed}`).toBe(deletion.workflowId);
+    expect(closedRemoval.removedGroups, `seed ${seed}: groups dropped by the superseded holder`).toBe(0);
+    expect(await rows(database)).toEqual({ groups: GROUPS, replicas: grantedToDeletion });
+
+    const deletionHolder = (await findHolder(catalog, deletion))!.holder_id;
+    for (const nodeId of NODES) {
+      await recordRemoved(catalog, deletionHolder, nodeId, await open(deletionHolder, nodeId));
+    }
+    await closeDatabaseDeletion(catalog, deletion, database);
+    expect(await rows(database), `seed ${seed}`).toEqual({ groups: 0, replicas: 0 });
+    expect(await catalog.selectFrom('database').where('name', '=', database).selectAll().execute()).toEqual([]);
+  }
+}, 120_000);
+
+test('a closing step that is asked again answers the same and changes nothing', async () => {
+  const groups = await runningGroups('again');
+  const removal = claimant('removeRegionGroups', 'remove/again');
+  await claimRemoval(catalog, removal, { groups }, everybodyIsOpen);
+  const holder = (await findHolder(catalog, removal))!.holder_id;
+  for (const nodeId of NODES) await recordRemoved(catalog, holder, nodeId, await open(holder, nodeId));
+  const first = await closeRemoval(catalog, removal);
+  expect(first).toEqual({ removedGroups: GROUPS, removedReplicas: GROUPS * NODES.length });
+  expect(await closeRemoval(catalog, removal)).toEqual(first);
+});
+
+async function runningGroups(database: string): Promise<number[]> {
+  await createDatabase(catalog, database, 'tester');
+  const input = {
+    database,
+    kind: 'DATA',
+    groups: GROUPS,
+    replicationFactor: NODES.length,
+    request: 'first',
+    actor: 'tester',
+  } as const;
+  const creation = claimant('createRegionGroups', `create/${database}`, input);
+  await claimCreation(catalog, creation, input, everybodyIsOpen);
+  const holder = (await findHolder(catalog, creation))!.holder_id;
+  for (const nodeId of NODES) {
+    const which = { holderId: holder, nodeId, state: 'CREATING' as const, after: 0, limit: 100 };
+    await recordCreated(catalog, holder, nodeId, await openReplicas(catalog, which));
+  }
+  const created = await catalog
+    .selectFrom('region_group')
+    .select(['group_id', 'state', 'holder_id'])
+    .where('database', '=', database)
+    .execute();
+  expect(created.map(({ state, holder_id }) => ({ state, holder_id }))).toEqual(
+    Array.from({ length: GROUPS }, () => ({ state: 'RUNNING', holder_id: null })),
+  );
+  return created.map(({ group_id }) => group_id);
+}
+
+function open(holderId: number, nodeId: string) {
+  return openReplicas(catalog, { holderId, nodeId, state: 'REMOVING', after: 0, limit: 100 });
+}
+
+async function rows(database: string): Promise<{ groups: number; replicas: number }> {
+  const groups = await catalog
+    .selectFrom('region_group')
+    .select('group_id')
+    .where('database', '=', database)
+    .execute();
+  const ids = [-1, ...groups.map(({ group_id }) => group_id)];
+  const replicas = await catalog.selectFrom('replica').select('node_id').where('group_id', 'in', ids).execute();
+  return { groups: groups.length, replicas: replicas.length };
+}
+
+/** Runs the steps in a shuffled order, each one started before the one before it has ended or after, by chance. */
+async function atRandomTimes(random: () => number, steps: (() => Promise<void>)[]): Promise<void> {
+  const shuffled = steps.map((step) => ({ step, at: random() })).sort((a, b) => a.at - b.at);
+  const running: Promise<void>[] = [];
+  for (const { step } of shuffled) {
+    const started = step();
+    running.push(started);
+    if (random() < 0.5) await started;
+  }
+  await Promise.all(running);
+}

@@ -1,0 +1,40 @@
+import { upsertSearchAttributes } from '@temporalio/workflow';
+import type { RegionActivities } from '../../activities/regions.js';
+import { type DeleteDatabaseInput, deleteDatabaseInput } from '../../src/rules/input.js';
+import type { Holder } from '../../src/rules/words.js';
+import { grantedOrFail, guarded } from '../failures.js';
+import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
+import { proxySteps } from '../steps.js';
+import { beyondCancellation, reconcileNodes, thisHolder } from './reconcile.js';
+
+const { claimDatabaseDeletion, closeDatabaseDeletion } =
+  proxySteps<Pick<RegionActivities, 'claimDatabaseDeletion' | 'closeDatabaseDeletion'>>();
+
+export type DatabaseDeletionResult =
+  | { readonly outcome: 'DELETED'; readonly groups: number; readonly replicas: number }
+  | { readonly outcome: 'SUPERSEDED'; readonly by: Holder };
+
+/**
+ * Deletes a database: no new region groups from the claim on, every replica removed from its node, then partition table and
+ * database. A region group that is blocked holds up no other. From the claim on it cannot be cancelled (I1, I4).
+ */
+export async function deleteDatabase(raw: DeleteDatabaseInput): Promise<DatabaseDeletionResult> {
+  const input = guarded(deleteDatabaseInput, raw);
+  return beyondCancellation(async () => {
+    const claim = grantedOrFail(await claimDatabaseDeletion(thisHolder(), input));
+    upsertSearchAttributes([
+      { key: stewardDatabase, value: input.database },
+      { key: stewardActor, value: input.actor },
+      { key: stewardPhase, value: 'REMOVING' },
+    ]);
+    await reconcileNodes(
+      'delete',
+      claim.nodes,
+      `Deleting database ${input.database}: ${claim.groups} region groups`,
+    );
+    const closing = await closeDatabaseDeletion(thisHolder(), input);
+    upsertSearchAttributes([{ key: stewardPhase, value: 'DONE' }]);
+    if (closing.supersededBy !== undefined) return { outcome: 'SUPERSEDED', by: closing.supersededBy };
+    return { outcome: 'DELETED', groups: closing.removedGroups, replicas: closing.removedReplicas };
+  });
+}

@@ -1,4 +1,4 @@
-import { type Catalog } from '../src/catalog/catalog.js';
+import type { Catalog } from '../src/catalog/catalog.js';
 import type { HolderRow } from '../src/catalog/claims.js';
 import type { NodeAddress } from '../src/catalog/nodes.js';
 import {
@@ -9,7 +9,12 @@ import {
   recordRemoved,
   recordUncreated,
 } from '../src/catalog/replicas.js';
-import { NodeMismatch, NodeUnreachable, type OperationStatus, type RegionEngine } from '../src/engines/regions.js';
+import {
+  NodeMismatch,
+  NodeUnreachable,
+  type OperationStatus,
+  type RegionEngine,
+} from '../src/engines/regions.js';
 import type { Logger } from '../src/log.js';
 import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import type { NodeReport, OpenOperation } from '../src/rules/node-report.js';
@@ -124,7 +129,11 @@ export class RegionPass {
     const failed: (OpenReplica & { error: string })[] = [];
     for (const [index, replica] of batch.entries()) {
       const status = statuses[index]!;
-      const about = { operationId: this.#operation(replica).operationId, region: replica.groupId, node: nodeId };
+      const about = {
+        operationId: this.#operation(replica).operationId,
+        region: replica.groupId,
+        node: nodeId,
+      };
       switch (status.state) {
         case 'SUCCESS':
           succeeded.push(replica);
@@ -135,7 +144,12 @@ export class RegionPass {
           log.warn({ ...about, code: status.code, error: status.message }, `region not ${this.verb}d`);
           break;
         case 'PROCESSING':
-          this.#open.push({ kind: 'PROCESSING', ageMs: status.ageMs, done: status.done, total: status.total });
+          this.#open.push({
+            kind: 'PROCESSING',
+            ageMs: status.ageMs,
+            done: status.done,
+            total: status.total,
+          });
           break;
         case 'TASK_NOT_EXIST':
           this.#open.push({ kind: 'PROCESSING', ageMs: 0, done: 0, total: 0 });

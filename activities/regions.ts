@@ -1,5 +1,5 @@
-import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
 import { activityInfo, heartbeat } from '@temporalio/activity';
+import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
 import { type Claimant, findHolder, type HolderRow, type IsOpen } from '../src/catalog/claims.js';
 import { claimDatabaseDeletion, closeDatabaseDeletion } from '../src/catalog/database-deletion.js';
 import { findNode } from '../src/catalog/nodes.js';
@@ -22,7 +22,12 @@ import type {
 } from '../src/rules/input.js';
 import { describeReport } from '../src/rules/node-report.js';
 import type { HolderRef, RegionWorkflow } from '../src/rules/words.js';
-import { nextPassMs, type ReconcileDependencies, type ReconcileVerb, RegionPass } from './reconcile-regions.js';
+import {
+  nextPassMs,
+  type ReconcileDependencies,
+  type ReconcileVerb,
+  RegionPass,
+} from './reconcile-regions.js';
 
 export interface RegionActivityDependencies extends ReconcileDependencies {
   readonly isOpen: IsOpen;
@@ -54,7 +59,8 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
     claimDatabaseDeletion: (holder: HolderRef, input: DeleteDatabaseInput) =>
       claimDatabaseDeletion(catalog, claimant(holder, input), input.database, { isOpen }),
 
-    closeCreation: (holder: HolderRef, input: CreateRegionGroupsInput) => closeCreation(catalog, holder, input),
+    closeCreation: (holder: HolderRef, input: CreateRegionGroupsInput) =>
+      closeCreation(catalog, holder, input),
     closeRecreation: (holder: HolderRef) => closeRecreation(catalog, holder),
     closeRemoval: (holder: HolderRef) => closeRemoval(catalog, holder),
     closeDatabaseDeletion: (holder: HolderRef, { database }: DeleteDatabaseInput) =>
@@ -68,9 +74,11 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
      */
     async reconcileRegions({ nodeId, holder, verb }: ReconcileInput): Promise<number> {
       const self = await findHolder(catalog, holder);
-      if (self === undefined) throw ApplicationFailure.nonRetryable(`${holder.workflowId} holds no claim`, 'NoClaim');
+      if (self === undefined)
+        throw ApplicationFailure.nonRetryable(`${holder.workflowId} holds no claim`, 'NoClaim');
       const node = await findNode(catalog, nodeId);
-      if (node === undefined) throw ApplicationFailure.nonRetryable(`node ${nodeId} is not known`, 'NodeNotFound');
+      if (node === undefined)
+        throw ApplicationFailure.nonRetryable(`node ${nodeId} is not known`, 'NodeNotFound');
 
       const report = await new RegionPass(dependencies, self, node, verb).run(() => heartbeat());
       const openCount = report.open.length + (report.unasked?.operations ?? 0);
@@ -94,9 +102,18 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
 
   /** What is unanswered after the creation time-out counts as unknown: it may exist or not (I1). */
   async function giveUp(self: HolderRow, nodeId: string, error: string): Promise<number> {
-    const which = { holderId: self.holder_id, nodeId, state: 'CREATING' as const, after: 0, limit: 1_000_000 };
+    const which = {
+      holderId: self.holder_id,
+      nodeId,
+      state: 'CREATING' as const,
+      after: 0,
+      limit: 1_000_000,
+    };
     const open = await openReplicas(catalog, which);
-    dependencies.log.warn({ node: nodeId, replicas: open.length, error }, 'creation timed out: outcome unknown');
+    dependencies.log.warn(
+      { node: nodeId, replicas: open.length, error },
+      'creation timed out: outcome unknown',
+    );
     return recordUncreated(
       catalog,
       self.holder_id,
@@ -117,5 +134,10 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
 }
 
 function claimant(holder: HolderRef, input: { readonly actor: string }): Claimant {
-  return { ...holder, workflowType: activityInfo().workflowType as RegionWorkflow, actor: input.actor, input };
+  return {
+    ...holder,
+    workflowType: activityInfo().workflowType as RegionWorkflow,
+    actor: input.actor,
+    input,
+  };
 }

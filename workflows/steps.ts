@@ -17,19 +17,23 @@ export function proxySteps<A extends Record<string, Activity>>(): A {
   const quick = proxyLocalActivities<A>(QUICK_STEP) as unknown as Record<string, Activity>;
   const durable = proxyActivities<A>(DURABLE_STEP) as unknown as Record<string, Activity>;
   return new Proxy({} as A, {
-    get: (_, name: string) => async (...args: never[]) => {
-      try {
-        return await quick[name]!(...args);
-      } catch (error) {
-        if (isCancellation(error) || isFinal(error)) throw error;
-        return durable[name]!(...args);
-      }
-    },
+    get:
+      (_, name: string) =>
+      async (...args: never[]) => {
+        try {
+          return await quick[name]!(...args);
+        } catch (error) {
+          if (isCancellation(error) || isFinal(error)) throw error;
+          return durable[name]!(...args);
+        }
+      },
   });
 }
 
 function isFinal(error: unknown): boolean {
   return (
-    error instanceof ActivityFailure && error.cause instanceof ApplicationFailure && error.cause.nonRetryable === true
+    error instanceof ActivityFailure &&
+    error.cause instanceof ApplicationFailure &&
+    error.cause.nonRetryable === true
   );
 }

@@ -132,7 +132,9 @@ export async function judgeRows<R extends ClaimableRow>(
   await markSuperseded(
     transaction,
     context.self.holder_id,
-    judged.flatMap(({ row, verdict }) => (verdict.kind === 'TAKE' && verdict.supersedes ? [row.holder_id!] : [])),
+    judged.flatMap(({ row, verdict }) =>
+      verdict.kind === 'TAKE' && verdict.supersedes ? [row.holder_id!] : [],
+    ),
   );
   return judged;
 }
@@ -229,7 +231,8 @@ function isKnown({ self, predecessor }: ClaimContext, holderId: number): boolean
 function found(context: ClaimContext, holder: HolderRow | undefined): FoundHolder {
   if (holder === undefined) return { kind: 'NOBODY' };
   if (holder.holder_id === context.self.holder_id) return { kind: 'SELF' };
-  if (holder.holder_id === context.predecessor?.holder_id) return { kind: 'PREDECESSOR' };
+  if (holder.holder_id === context.predecessor?.holder_id)
+    return { kind: 'PREDECESSOR', workflowType: holder.workflow_type };
   return { kind: 'OTHER', workflowType: holder.workflow_type, open: context.open.get(holder.holder_id)! };
 }
 

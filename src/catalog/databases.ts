@@ -31,7 +31,11 @@ export async function createDatabase(
     .returning('name')
     .executeTakeFirst();
   if (created !== undefined) return 'CREATED';
-  const found = await catalog.selectFrom('database').select('state').where('name', '=', name).executeTakeFirst();
+  const found = await catalog
+    .selectFrom('database')
+    .select('state')
+    .where('name', '=', name)
+    .executeTakeFirst();
   return found?.state ?? createDatabase(catalog, name, actor);
 }
 

@@ -38,7 +38,10 @@ export interface RegionGroupFilter {
 }
 
 /** Region groups with their replicas, in id order. */
-export async function listRegionGroups(catalog: Catalog, filter: RegionGroupFilter): Promise<RegionGroupStatus[]> {
+export async function listRegionGroups(
+  catalog: Catalog,
+  filter: RegionGroupFilter,
+): Promise<RegionGroupStatus[]> {
   const { rows } = await sql<Omit<RegionGroupStatus, 'holder'> & { holderId: number | null }>`
     SELECT g.group_id AS "groupId", g.database, g.kind, g.replication_factor AS "replicationFactor", g.state, g.epoch,
       g.created_at AS "createdAt", g.holder_id AS "holderId",

@@ -5,8 +5,8 @@ import { creationOutcome, type GroupOutcome } from '../rules/quorum.js';
 import type { Holder, HolderRef } from '../rules/words.js';
 import { type Catalog, type CatalogTransaction, nextEpoch } from './catalog.js';
 import {
-  type ClaimContext,
   type Claimant,
+  type ClaimContext,
   type ClaimRefused,
   type ClaimRejected,
   claim,
@@ -93,8 +93,11 @@ export async function claimRecreation(
     readonly groups?: readonly number[] | undefined;
     readonly from?: HolderRef | undefined;
   },
-  options: { /** Names the round; another name than the last one raises the epoch. */
-    readonly round: string; readonly nodeTimeoutMs: number; readonly isOpen: IsOpen },
+  options: {
+    /** Names the round; another name than the last one raises the epoch. */ readonly round: string;
+    readonly nodeTimeoutMs: number;
+    readonly isOpen: IsOpen;
+  },
 ): Promise<(ClaimGranted & { readonly unplaced: number }) | ClaimRefused | ClaimRejected> {
   return claim(catalog, claimant, input.from, options.isOpen, async (transaction, context) => {
     const { self } = context;
@@ -115,7 +118,11 @@ export async function claimRecreation(
       if (raised.length > 0) {
         await takeGroups(transaction, self, idsOf(raised), { epoch: await nextEpoch(transaction) });
         await reopenReplicas(transaction, idsOf(raised));
-        await placeMissingReplicas(transaction, raised.map(({ row }) => row), options.nodeTimeoutMs);
+        await placeMissingReplicas(
+          transaction,
+          raised.map(({ row }) => row),
+          options.nodeTimeoutMs,
+        );
       }
       const continued = judged.filter((one) => !raised.includes(one));
       if (continued.length > 0) await takeGroups(transaction, self, idsOf(continued), {});
@@ -126,7 +133,10 @@ export async function claimRecreation(
         .execute();
     }
     await releaseComplete(transaction, self);
-    return { ...(await granted(transaction, self, 'CREATING')), unplaced: await countUnplaced(transaction, self) };
+    return {
+      ...(await granted(transaction, self, 'CREATING')),
+      unplaced: await countUnplaced(transaction, self),
+    };
   });
 }
 
@@ -143,7 +153,7 @@ export async function claimRemoval(
     if (input.groups !== undefined) {
       requireAll(input.groups, rows);
     }
-    const wanted = input.groups === undefined ? rows.filter(({ state }) => state === 'PROVISIONING') : rows;
+    const wanted = input.groups === undefined ? rows.filter(({ state }) => state !== 'RUNNING') : rows;
     const judged = await judgeRows(transaction, context, wanted);
     await claimForRemoval(transaction, self, judged);
     const databases = new Set(wanted.map(({ database }) => database));
@@ -169,7 +179,11 @@ export interface CreationClosing {
 export interface GroupReport {
   readonly groupId: number;
   readonly outcome: GroupOutcome | 'TAKEN_OVER';
-  readonly replicas: readonly { readonly nodeId: string; readonly state: ReplicaState; readonly error?: string }[];
+  readonly replicas: readonly {
+    readonly nodeId: string;
+    readonly state: ReplicaState;
+    readonly error?: string;
+  }[];
 }
 
 export const MAX_REPORTED_GROUPS = 100;
@@ -207,7 +221,8 @@ export async function closeCreation(
       };
     });
     await assignFreeSlots(transaction, input.database, input.kind);
-    const count = (outcome: GroupReport['outcome']) => reports.filter((one) => one.outcome === outcome).length;
+    const count = (outcome: GroupReport['outcome']) =>
+      reports.filter((one) => one.outcome === outcome).length;
     const by = await supersededBy(transaction, self);
     return {
       complete: count('COMPLETE'),
@@ -461,7 +476,9 @@ async function insertGroups(
     )
     .returning(['group_id', 'peers'])
     .execute();
-  const replicas = groups.flatMap(({ group_id, peers }) => peers.map((nodeId) => ({ groupId: group_id, nodeId })));
+  const replicas = groups.flatMap(({ group_id, peers }) =>
+    peers.map((nodeId) => ({ groupId: group_id, nodeId })),
+  );
   await sql`
     INSERT INTO replica (group_id, node_id, state)
     SELECT group_id, node_id, 'CREATING'
@@ -501,7 +518,10 @@ async function placeMissingReplicas(
 ): Promise<void> {
   const replicas = await replicasByGroup(transaction, idsOfRows(groups));
   const load = new Map(
-    (await placementCandidates(transaction, nodeTimeoutMs)).map(({ nodeId, replicas: count }) => [nodeId, count]),
+    (await placementCandidates(transaction, nodeTimeoutMs)).map(({ nodeId, replicas: count }) => [
+      nodeId,
+      count,
+    ]),
   );
   for (const group of groups) {
     const taken = (replicas.get(group.group_id) ?? []).map(({ nodeId }) => nodeId);
@@ -585,7 +605,8 @@ function requireAll(ids: readonly number[], rows: readonly GroupRow[]): void {
   const known = new Set(idsOfRows(rows));
   const missing = ids.filter((id) => !known.has(id));
   if (missing.length === 0) return;
-  const shown = missing.slice(0, 10).join(', ') + (missing.length > 10 ? ` and ${missing.length - 10} more` : '');
+  const shown =
+    missing.slice(0, 10).join(', ') + (missing.length > 10 ? ` and ${missing.length - 10} more` : '');
   reject('REGION_GROUP_NOT_FOUND', `region group ${shown} does not exist (never created, or removed)`);
 }
 

@@ -114,7 +114,8 @@ export async function recordCreated(
       .groupBy('region_group.group_id')
       .execute();
     const started = counted.filter(
-      ({ state, running, replicationFactor }) => state === 'PROVISIONING' && running >= quorum(replicationFactor),
+      ({ state, running, replicationFactor }) =>
+        state === 'PROVISIONING' && running >= quorum(replicationFactor),
     );
     const complete = counted.filter(({ running, replicationFactor }) => running >= replicationFactor);
     await transaction

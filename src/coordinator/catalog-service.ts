@@ -1,14 +1,17 @@
-import { type MessageInitShape } from '@bufbuild/protobuf';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
 import { z } from 'zod';
 import type { Catalog } from '../catalog/catalog.js';
 import { createDatabase, type DatabaseStatus, listDatabases } from '../catalog/databases.js';
-import { holderProgress, listRegionGroups, planRegionGroups, type RegionGroupStatus } from '../catalog/inspection.js';
+import {
+  holderProgress,
+  listRegionGroups,
+  planRegionGroups,
+  type RegionGroupStatus,
+} from '../catalog/inspection.js';
 import { listNodes } from '../catalog/nodes.js';
 import type { Settings } from '../model/settings.js';
-import { ACTOR_NAME, DATABASE_NAME, MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../rules/bounds.js';
-import type { Holder } from '../rules/words.js';
 import {
   type CatalogService,
   type DatabaseSchema,
@@ -16,6 +19,13 @@ import {
   RegionGroupKind,
   type RegionGroupSchema,
 } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
+import {
+  ACTOR_NAME,
+  DATABASE_NAME,
+  MAX_GROUPS_PER_REQUEST,
+  MAX_REPLICATION_FACTOR,
+} from '../rules/bounds.js';
+import type { Holder } from '../rules/words.js';
 import { validated } from './validation.js';
 
 const PAGE = 1_000;
@@ -78,7 +88,10 @@ export function catalogService(catalog: Catalog, settings: Settings): ServiceImp
     async getRegionGroup({ groupId }) {
       const [group] = await listRegionGroups(catalog, { groupId: Number(groupId), limit: 1 });
       if (group === undefined) {
-        throw new ConnectError(`region group ${groupId} does not exist (never created, or removed)`, Code.NotFound);
+        throw new ConnectError(
+          `region group ${groupId} does not exist (never created, or removed)`,
+          Code.NotFound,
+        );
       }
       return { regionGroup: regionGroupMessage(group) };
     },
@@ -86,7 +99,12 @@ export function catalogService(catalog: Catalog, settings: Settings): ServiceImp
     async planRegionGroups(request) {
       const { database, groups, replicationFactor } = validated(plan, request);
       await requireDatabase(database);
-      const { live, placements } = await planRegionGroups(catalog, groups, replicationFactor, settings.nodeTimeoutMs);
+      const { live, placements } = await planRegionGroups(
+        catalog,
+        groups,
+        replicationFactor,
+        settings.nodeTimeoutMs,
+      );
       if (placements === undefined) {
         throw new ConnectError(
           `${replicationFactor} replicas need as many live nodes, and there are ${live}`,
@@ -120,8 +138,16 @@ function holderMessage({ since, ...holder }: Holder): MessageInitShape<typeof Ho
   return { ...holder, since: timestampFromDate(new Date(since)) };
 }
 
-function databaseMessage({ createdAt, holder, ...database }: DatabaseStatus): MessageInitShape<typeof DatabaseSchema> {
-  return { ...database, createdAt: timestampFromDate(createdAt), ...(holder && { holder: holderMessage(holder) }) };
+function databaseMessage({
+  createdAt,
+  holder,
+  ...database
+}: DatabaseStatus): MessageInitShape<typeof DatabaseSchema> {
+  return {
+    ...database,
+    createdAt: timestampFromDate(createdAt),
+    ...(holder && { holder: holderMessage(holder) }),
+  };
 }
 
 const KINDS = { SCHEMA: RegionGroupKind.SCHEMA, DATA: RegionGroupKind.DATA } as const;

@@ -5,8 +5,8 @@ import type { Catalog } from '../catalog/catalog.js';
 import { recordHeartbeat, registerNode } from '../catalog/nodes.js';
 import type { Logger } from '../log.js';
 import type { Settings } from '../model/settings.js';
-import { NODE_NAME } from '../rules/bounds.js';
 import type { NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
+import { NODE_NAME } from '../rules/bounds.js';
 import { validated } from './validation.js';
 
 const registration = z.object({
@@ -36,7 +36,10 @@ export function nodeRegistryService(
           Code.FailedPrecondition,
         );
       }
-      log.info({ node: node.nodeId, incarnation: verdict.incarnation, address: node.address }, 'node registered');
+      log.info(
+        { node: node.nodeId, incarnation: verdict.incarnation, address: node.address },
+        'node registered',
+      );
       return {
         incarnation: BigInt(verdict.incarnation),
         heartbeatInterval: durationFromMs(settings.heartbeatIntervalMs),
@@ -45,7 +48,8 @@ export function nodeRegistryService(
 
     async heartbeat({ nodeId, ledgerId, incarnation }) {
       const heartbeat = { nodeId, ledgerId, incarnation: Number(incarnation) };
-      if (!z.uuid().safeParse(ledgerId).success) throw new ConnectError('ledger_id: not a UUID', Code.InvalidArgument);
+      if (!z.uuid().safeParse(ledgerId).success)
+        throw new ConnectError('ledger_id: not a UUID', Code.InvalidArgument);
       if (await recordHeartbeat(catalog, heartbeat, settings.nodeTimeoutMs)) return {};
       throw new ConnectError(`${nodeId} must register (again)`, Code.NotFound);
     },

@@ -24,7 +24,12 @@ export interface RegionOperation {
   readonly epoch: number;
   readonly region: { readonly catalogId: string; readonly groupId: number };
   readonly change:
-    | { readonly verb: 'create-region'; readonly database: string; readonly kind: RegionKind; readonly peers: readonly string[] }
+    | {
+        readonly verb: 'create-region';
+        readonly database: string;
+        readonly kind: RegionKind;
+        readonly peers: readonly string[];
+      }
     | { readonly verb: 'delete-region' };
 }
 

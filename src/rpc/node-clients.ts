@@ -44,7 +44,9 @@ export class NodeClients {
       connection.failures += 1;
       const retryAfterMs = unreachableDelayMs(connection.failures);
       connection.nextCall = performance.now() + retryAfterMs;
-      throw new NodeUnreachable(node.nodeId, `${Code[cause.code]}: ${cause.rawMessage}`, retryAfterMs, { cause });
+      throw new NodeUnreachable(node.nodeId, `${Code[cause.code]}: ${cause.rawMessage}`, retryAfterMs, {
+        cause,
+      });
     }
   }
 

@@ -12,4 +12,4 @@ export const PARTITION_SLOTS = 64;
 export const DATABASE_NAME = /^[a-z][a-z0-9_.-]{0,62}$/;
 export const NODE_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const REQUEST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
-export const ACTOR_NAME = /^[^\u0000-\u001f]{1,128}$/;
+export const ACTOR_NAME = /^\P{Cc}{1,128}$/u;

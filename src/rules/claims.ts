@@ -7,7 +7,8 @@ import type { RegionWorkflow } from './words.js';
 export type FoundHolder =
   | { readonly kind: 'NOBODY' }
   | { readonly kind: 'SELF' }
-  | { readonly kind: 'PREDECESSOR' }
+  /** The holder that the claim is handed over from, or driven on for. */
+  | { readonly kind: 'PREDECESSOR'; readonly workflowType: RegionWorkflow }
   | { readonly kind: 'OTHER'; readonly workflowType: RegionWorkflow; readonly open: boolean };
 
 export type ClaimVerdict =
@@ -34,10 +35,12 @@ export function judgeClaim(wanted: RegionWorkflow, found: FoundHolder): ClaimVer
     case 'SELF':
       return { kind: 'HELD_BY_SELF' };
     case 'PREDECESSOR':
-      return { kind: 'TAKE', supersedes: false };
+      return wanted === found.workflowType ? { kind: 'CONTINUE' } : { kind: 'TAKE', supersedes: false };
     case 'OTHER':
       if (found.open) {
-        return RANK[wanted] > RANK[found.workflowType] ? { kind: 'TAKE', supersedes: true } : { kind: 'REFUSED' };
+        return RANK[wanted] > RANK[found.workflowType]
+          ? { kind: 'TAKE', supersedes: true }
+          : { kind: 'REFUSED' };
       }
       return wanted === found.workflowType ? { kind: 'CONTINUE' } : { kind: 'TAKE', supersedes: true };
   }

@@ -144,7 +144,10 @@ function groupsOrPredecessor(input: Fields): { groups: readonly number[] } | { f
     };
   }
   if (!Array.isArray(groups) || groups.length === 0 || groups.length > MAX_GROUPS_PER_REMOVAL) {
-    throw new InvalidInput('groups', `expected 1 to ${MAX_GROUPS_PER_REMOVAL} region group ids, got ${shown(groups)}`);
+    throw new InvalidInput(
+      'groups',
+      `expected 1 to ${MAX_GROUPS_PER_REMOVAL} region group ids, got ${shown(groups)}`,
+    );
   }
   const ids = groups.map((_, index) => integer(groups as unknown as Fields, String(index), 1, MAX_ID));
   return { groups: [...new Set(ids)] };

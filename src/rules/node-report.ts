@@ -12,7 +12,13 @@ export interface NodeReport {
 export type OpenOperation =
   | { readonly kind: 'PROCESSING'; readonly ageMs: number; readonly done: number; readonly total: number }
   /** FAIL was seen; the next attempt is due after `waitMs`. */
-  | { readonly kind: 'FAILING'; readonly region: number; readonly attempt: number; readonly error: string; readonly waitMs: number }
+  | {
+      readonly kind: 'FAILING';
+      readonly region: number;
+      readonly attempt: number;
+      readonly error: string;
+      readonly waitMs: number;
+    }
   /** Not accepted by the node. */
   | { readonly kind: 'REFUSED'; readonly region: number; readonly reason: string; readonly waitMs: number };
 
@@ -43,7 +49,8 @@ export function blockersOf(report: NodeReport): string[] {
     );
   }
   const refused = report.open.filter((one) => one.kind === 'REFUSED');
-  if (refused.length > 0) blockers.push(`${refused.length} refused, region ${refused[0]!.region}: ${refused[0]!.reason}`);
+  if (refused.length > 0)
+    blockers.push(`${refused.length} refused, region ${refused[0]!.region}: ${refused[0]!.reason}`);
   return blockers;
 }
 

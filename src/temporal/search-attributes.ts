@@ -13,7 +13,9 @@ export async function ensureSearchAttributes(connection: Connection, namespace: 
   const names = SEARCH_ATTRIBUTES.map(({ name }) => name);
   const wrong = names.filter((name) => name in customAttributes && customAttributes[name] !== KEYWORD);
   if (wrong.length > 0) {
-    throw new Error(`search attributes ${wrong.join(', ')} of namespace ${namespace} must be of type Keyword: remove them first`);
+    throw new Error(
+      `search attributes ${wrong.join(', ')} of namespace ${namespace} must be of type Keyword: remove them first`,
+    );
   }
   const missing = names.filter((name) => !(name in customAttributes));
   if (missing.length === 0) return;

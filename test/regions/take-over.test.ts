@@ -62,7 +62,9 @@ test('a removal taken over by a database deletion between a SUCCESS and the move
     }
     await closeDatabaseDeletion(catalog, deletion, database);
     expect(await rows(database), `seed ${seed}`).toEqual({ groups: 0, replicas: 0 });
-    expect(await catalog.selectFrom('database').where('name', '=', database).selectAll().execute()).toEqual([]);
+    expect(await catalog.selectFrom('database').where('name', '=', database).selectAll().execute()).toEqual(
+      [],
+    );
   }
 }, 120_000);
 
@@ -116,7 +118,11 @@ async function rows(database: string): Promise<{ groups: number; replicas: numbe
     .where('database', '=', database)
     .execute();
   const ids = [-1, ...groups.map(({ group_id }) => group_id)];
-  const replicas = await catalog.selectFrom('replica').select('node_id').where('group_id', 'in', ids).execute();
+  const replicas = await catalog
+    .selectFrom('replica')
+    .select('node_id')
+    .where('group_id', 'in', ids)
+    .execute();
   return { groups: groups.length, replicas: replicas.length };
 }
 

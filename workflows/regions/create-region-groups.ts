@@ -20,7 +20,8 @@ import { stewardActor, stewardDatabase, stewardPhase } from '../search-attribute
 import { proxySteps } from '../steps.js';
 import { beyondCancellation, reconcileNodes, thisHolder } from './reconcile.js';
 
-const { claimCreation, closeCreation } = proxySteps<Pick<RegionActivities, 'claimCreation' | 'closeCreation'>>();
+const { claimCreation, closeCreation } =
+  proxySteps<Pick<RegionActivities, 'claimCreation' | 'closeCreation'>>();
 
 export type CreationResult =
   | { readonly outcome: 'RUNNING'; readonly complete: number; readonly incomplete: number }
@@ -41,7 +42,11 @@ export async function createRegionGroups(raw: CreateRegionGroupsInput): Promise<
   const claim = grantedOrFail(await beyondCancellation(() => claimCreation(thisHolder(), input)));
 
   const cancellation = await orCancellation(
-    reconcileNodes('create', claim.nodes, `Creating ${input.groups} ${input.kind} region groups of ${input.database}`),
+    reconcileNodes(
+      'create',
+      claim.nodes,
+      `Creating ${input.groups} ${input.kind} region groups of ${input.database}`,
+    ),
   );
 
   const closing = await beyondCancellation(() => closeCreation(thisHolder(), input));
@@ -88,13 +93,20 @@ function creationResult(input: CreateRegionGroupsInput, closing: CreationClosing
     );
   }
   if (closing.supersededBy !== undefined && closing.lost > 0) {
-    return { outcome: 'SUPERSEDED', by: closing.supersededBy, complete: closing.complete, lost: closing.lost };
+    return {
+      outcome: 'SUPERSEDED',
+      by: closing.supersededBy,
+      complete: closing.complete,
+      lost: closing.lost,
+    };
   }
   return { outcome: 'RUNNING', complete: closing.complete, incomplete: closing.incomplete };
 }
 
 function describeGroup({ groupId, outcome, replicas }: GroupReport): string {
-  const states = replicas.map(({ nodeId, state, error }) => `${nodeId} ${state}${error ? ` (${error})` : ''}`);
+  const states = replicas.map(
+    ({ nodeId, state, error }) => `${nodeId} ${state}${error ? ` (${error})` : ''}`,
+  );
   return `${groupId} ${outcome}: ${states.join(', ')}`;
 }
 

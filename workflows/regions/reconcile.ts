@@ -55,7 +55,9 @@ class NodeProgress {
       ({ nodeId, replicas }) =>
         `| ${nodeId} | ${replicas} | ${this.#done.has(nodeId) ? 'done' : `${this.verb} under way: see its pending activity`} |`,
     );
-    setCurrentDetails([`${this.headline}`, '', '| node | regions | state |', '| --- | --- | --- |', ...rows].join('\n'));
+    setCurrentDetails(
+      [`${this.headline}`, '', '| node | regions | state |', '| --- | --- | --- |', ...rows].join('\n'),
+    );
   }
 }
 

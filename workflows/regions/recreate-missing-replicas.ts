@@ -1,4 +1,10 @@
-import { continueAsNew, isCancellation, sleep, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import {
+  continueAsNew,
+  isCancellation,
+  sleep,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { RegionActivities } from '../../activities/regions.js';
 import { type RecreateMissingReplicasInput, recreateMissingReplicasInput } from '../../src/rules/input.js';
 import type { Holder } from '../../src/rules/words.js';
@@ -30,7 +36,9 @@ export async function recreateMissingReplicas(raw: RecreateMissingReplicasInput)
   ]);
   try {
     for (let round = 1; ; round += 1) {
-      const claim = grantedOrFail(await claimRecreation(thisHolder(), input, `${workflowInfo().runId}#${round}`));
+      const claim = grantedOrFail(
+        await claimRecreation(thisHolder(), input, `${workflowInfo().runId}#${round}`),
+      );
       if (claim.groups === 0) break;
       if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof recreateMissingReplicas>(input);
       if (claim.nodes.length === 0) {

@@ -1,8 +1,8 @@
-import { type MessageInitShape, create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import {
-  type OperationSchema,
   OperationError_Code,
+  type OperationSchema,
   OperationState,
   type OperationStatus as OperationStatusMessage,
   type Refusal,
@@ -29,7 +29,12 @@ export class ReferenceRegionEngine implements RegionEngine {
 
 const KINDS = { SCHEMA: RegionKind.SCHEMA, DATA: RegionKind.DATA } as const;
 
-function toMessage({ operationId, epoch, region, change }: RegionOperation): MessageInitShape<typeof OperationSchema> {
+function toMessage({
+  operationId,
+  epoch,
+  region,
+  change,
+}: RegionOperation): MessageInitShape<typeof OperationSchema> {
   const ref = { catalogId: region.catalogId, groupId: BigInt(region.groupId) };
   return {
     operationId,
@@ -38,7 +43,12 @@ function toMessage({ operationId, epoch, region, change }: RegionOperation): Mes
       change.verb === 'create-region'
         ? {
             case: 'createRegion',
-            value: { region: ref, database: change.database, kind: KINDS[change.kind], peers: [...change.peers] },
+            value: {
+              region: ref,
+              database: change.database,
+              kind: KINDS[change.kind],
+              peers: [...change.peers],
+            },
           }
         : { case: 'deleteRegion', value: { region: ref } },
   };
@@ -87,7 +97,8 @@ function toRefused(refusal: Refusal | undefined): Refused {
         state: 'REFUSED',
         code: 'RESOURCE_EXHAUSTED',
         message,
-        retryAfterMs: Number(refusal.retryAfter?.seconds ?? 0n) * 1_000 + (refusal.retryAfter?.nanos ?? 0) / 1e6,
+        retryAfterMs:
+          Number(refusal.retryAfter?.seconds ?? 0n) * 1_000 + (refusal.retryAfter?.nanos ?? 0) / 1e6,
       };
     case Refusal_Code.UNSUPPORTED:
       return { state: 'REFUSED', code: 'UNSUPPORTED', message };

@@ -57,18 +57,22 @@ export async function tryLock(directory: string): Promise<LockResult> {
   }
 }
 
-/** Waits for the lock; `onWait` is called once with the holder when it is not free at once. */
-export async function waitForLock(
-  directory: string,
-  onWait?: (holder: ProcessIdentity) => void,
-): Promise<Lock> {
+export interface WaitOptions {
+  /** Called once, with the holder, when the lock is not free at once. */
+  onWait?: (holder: ProcessIdentity) => void;
+  /** Gives the wait up. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Waits for the lock. */
+export async function waitForLock(directory: string, { onWait, signal }: WaitOptions = {}): Promise<Lock> {
   let told = false;
   for (;;) {
     const result = await tryLock(directory);
     if (result.held) return result.lock;
     if (!told) onWait?.(result.holder);
     told = true;
-    await sleep(50);
+    await sleep(50, undefined, { signal });
   }
 }
 

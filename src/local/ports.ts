@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { createServer } from 'node:net';
 import getPort from 'get-port';
 
 /**
@@ -15,6 +16,13 @@ export async function freePort(...preferred: readonly number[]): Promise<number>
 }
 
 /** Whether a server could listen on this port of 127.0.0.1 now. */
-export async function isFree(port: number): Promise<boolean> {
-  return (await getPort({ host: '127.0.0.1', port })) === port;
+export function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE' || error.code === 'EACCES') resolve(false);
+      else reject(error);
+    });
+    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
+  });
 }

@@ -6,8 +6,8 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
+import { type Launch, type RunningProcess, startProcess } from './child-process.js';
 import { type Account, accountsToTry, chooseAccount } from './postgres-account.js';
-import { type RunningProcess, startProcess } from './process.js';
 import { endProcess, identityOf } from './process-identity.js';
 
 const run = promisify(execFile);
@@ -36,7 +36,7 @@ export interface PreparedPostgres {
   /** Valid before it runs. Holds the password: never print it. */
   url: string;
   account: string;
-  start(signal?: AbortSignal): Promise<RunningProcess>;
+  start(launch?: Launch): Promise<RunningProcess>;
 }
 
 interface Binaries {
@@ -74,7 +74,7 @@ export async function preparePostgres(options: PostgresOptions): Promise<Prepare
 
   const password = await readPassword(directory);
   const url = (name: string) => `postgres://${USER}:${password}@127.0.0.1:${port}/${name}`;
-  const start = async (signal?: AbortSignal): Promise<RunningProcess> => {
+  const start = async (launch: Launch = {}): Promise<RunningProcess> => {
     // As the system names it in /proc.
     const data = realpathSync(join(directory, 'data'));
     await clearFormerServer(data, print);
@@ -93,8 +93,10 @@ export async function preparePostgres(options: PostgresOptions): Promise<Prepare
         // SIGINT is PostgreSQL's fast shutdown: clients are disconnected, nothing is lost.
         stopSignal: 'SIGINT',
         stopTimeoutMs: 20_000,
+        // Its immediate shutdown: it ends its own processes, and recovers at the next start.
+        hastenSignal: 'SIGQUIT',
       },
-      signal,
+      launch,
     );
   };
   return { url: url(database), account: account.description, start };

@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { waitForLock } from './lock.js';
 import { projectRoot } from './project.js';
@@ -20,9 +20,11 @@ export interface FindOptions {
   /** Told what is skipped and what takes long. */
   print?: (line: string) => void;
   /** Puts a `temporal` program into a directory, or rejects; the SDK's download by default. */
-  download?: (directory: string) => Promise<void>;
+  download?: (directory: string, signal: AbortSignal) => Promise<void>;
   /** How often a long build says that it still goes on. */
   progressEveryMs?: number;
+  /** Gives up what takes long. */
+  signal?: AbortSignal;
 }
 
 export interface TemporalBinary {
@@ -68,42 +70,57 @@ export async function findTemporalBinary(options: FindOptions = {}): Promise<Tem
   }
   if (onPath.length === 0) tried.push('PATH: no temporal on it');
 
-  const cache = join(cacheDirectory(env), `temporal-${TEMPORAL_VERSION}`);
-  const cached = join(cache, 'temporal');
+  const directory = join(cacheDirectory(env), `temporal-${TEMPORAL_VERSION}`);
+  const cached = join(directory, 'temporal');
   if ((await cacheFault(cached)) === undefined) return { path: cached, origin: 'cache' };
 
-  await mkdir(cache, { recursive: true });
-  const lock = await waitForLock(join(cache, 'lock'), ({ pid }) =>
-    print(`process ${pid} is getting the Temporal server already: waiting for it`),
-  );
+  await mkdir(directory, { recursive: true });
+  const lock = await waitForLock(join(directory, 'lock'), {
+    onWait: ({ pid }) => print(`process ${pid} is getting the Temporal server already: waiting for it`),
+    signal: options.signal,
+  });
   try {
+    // Whoever held the lock before may have filled the cache.
     const fault = await cacheFault(cached);
     if (fault === undefined) return { path: cached, origin: 'cache' };
     if (fault !== ABSENT) print(`replacing ${cached}: ${fault}`);
     tried.push(`cache: ${cached}: ${fault}`);
-    for (const name of await readdir(cache)) {
-      if (name.startsWith('getting-')) await rm(join(cache, name), { recursive: true, force: true });
-    }
-    for (const [origin, get] of [
-      ['download', options.download ?? downloadBySdk],
-      ['go', (directory: string) => buildWithGo(directory, env, print, options.progressEveryMs ?? 10_000)],
-    ] as const) {
-      const directory = await mkdtemp(join(cache, 'getting-'));
-      try {
-        await get(directory);
-        const path = await programIn(directory);
-        const wrong = await faultOf(path);
-        if (wrong !== undefined) throw new Error(wrong);
-        await rename(path, cached);
-        return { path: cached, origin };
-      } catch (error) {
-        tried.push(`${origin}: ${lastLine(error)}`);
-      } finally {
-        await rm(directory, { recursive: true, force: true });
-      }
-    }
+    return { path: cached, origin: await fillCache(cached, { env, print, ...options }, tried) };
   } finally {
     await lock.release();
+  }
+}
+
+/** Gets the program by the first way that works, and moves it into the cache when it is known to run. */
+async function fillCache(
+  cached: string,
+  options: FindOptions & { env: NodeJS.ProcessEnv; print: (line: string) => void },
+  tried: string[],
+): Promise<'download' | 'go'> {
+  const cache = dirname(cached);
+  for (const name of await readdir(cache)) {
+    if (name.startsWith('getting-')) await rm(join(cache, name), { recursive: true, force: true });
+  }
+  const signal = options.signal ?? new AbortController().signal;
+  const ways = {
+    download: (directory: string) => (options.download ?? downloadBySdk)(directory, signal),
+    go: (directory: string) => buildWithGo(directory, options, signal),
+  };
+  for (const origin of ['download', 'go'] as const) {
+    const directory = await mkdtemp(join(cache, 'getting-'));
+    try {
+      await ways[origin](directory);
+      const path = await programIn(directory);
+      const fault = await faultOf(path);
+      if (fault !== undefined) throw new Error(fault);
+      await rename(path, cached);
+      return origin;
+    } catch (error) {
+      signal.throwIfAborted();
+      tried.push(`${origin}: ${lastLine(error)}`);
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
   }
   throw new NoTemporalError(tried);
 }
@@ -168,7 +185,7 @@ async function programIn(directory: string): Promise<string> {
 }
 
 /** In a process of its own, so that the SDK's native runtime does not stay in ours. */
-async function downloadBySdk(directory: string): Promise<void> {
+async function downloadBySdk(directory: string, signal: AbortSignal): Promise<void> {
   const script = `
     import { TestWorkflowEnvironment } from '@temporalio/testing';
     const [downloadDir, version] = process.argv.slice(1);
@@ -177,15 +194,16 @@ async function downloadBySdk(directory: string): Promise<void> {
   await run(process.execPath, ['--input-type=module', '-e', script, directory, `v${TEMPORAL_VERSION}`], {
     cwd: projectRoot,
     timeout: 180_000,
+    signal,
   });
 }
 
 async function buildWithGo(
   directory: string,
-  env: NodeJS.ProcessEnv,
-  print: (line: string) => void,
-  progressEveryMs: number,
+  options: FindOptions & { env: NodeJS.ProcessEnv; print: (line: string) => void },
+  signal: AbortSignal,
 ): Promise<void> {
+  const { env, print, progressEveryMs = 10_000 } = options;
   try {
     await run('go', ['version'], { env });
   } catch (error) {
@@ -207,6 +225,7 @@ async function buildWithGo(
         env: { ...env, GOBIN: directory, GOFLAGS: '', GOOS: '', GOARCH: '', GOWORK: 'off' },
         cwd: directory,
         stdio: ['ignore', 'ignore', 'pipe'],
+        signal,
       });
       let said = '';
       child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Connection } from '@temporalio/client';
-import type { ProcessSpec } from './process.js';
+import type { ProcessSpec } from './child-process.js';
 
 export interface TemporalServerOptions {
   /** The `temporal` program. */

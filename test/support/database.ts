@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import type { RunningProcess } from '../../src/local/child-process.js';
 import { freePort } from '../../src/local/ports.js';
 import { preparePostgres } from '../../src/local/postgres-server.js';
-import type { RunningProcess } from '../../src/local/process.js';
 import { killWithUs, temporaryDirectory } from './guard.js';
 import { provided } from './provided.js';
 

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
+import type { RunningProcess } from '../../src/local/child-process.js';
 import { freePort } from '../../src/local/ports.js';
 import { preparePostgres } from '../../src/local/postgres-server.js';
-import type { RunningProcess } from '../../src/local/process.js';
 import { findTemporalBinary } from '../../src/local/temporal-binary.js';
 import { killWithUs, sweepTemporaryDirectories, temporaryDirectory } from './guard.js';
 

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
-import { logTail } from '../../src/local/log-file.js';
 import {
   type ProcessExit,
   type ProcessSpec,
   type ReadyLine,
   type RunningProcess,
   startProcess,
-} from '../../src/local/process.js';
+} from '../../src/local/child-process.js';
+import { logTail } from '../../src/local/log-file.js';
 import { builtProgram } from '../../src/local/project.js';
 import { killWithUs } from './guard.js';
 

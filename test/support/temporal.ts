@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
+import { type RunningProcess, startProcess } from '../../src/local/child-process.js';
 import { freePort } from '../../src/local/ports.js';
-import { type RunningProcess, startProcess } from '../../src/local/process.js';
 import { temporalServer } from '../../src/local/temporal-server.js';
 import { killWithUs, temporaryDirectory } from './guard.js';
 import { provided } from './provided.js';

@@ -28,6 +28,16 @@ export interface ProcessSpec {
   /** Asks the process to end; SIGKILL follows after `stopTimeoutMs`. */
   stopSignal: NodeJS.Signals;
   stopTimeoutMs: number;
+  /** Ends the process at once, when somebody is in a hurry; SIGKILL by default. */
+  hastenSignal?: NodeJS.Signals;
+}
+
+/** What a start is told by who asks for it. */
+export interface Launch {
+  /** Gives the start up. */
+  signal?: AbortSignal;
+  /** Called as soon as the process exists, long before it serves, so that no crash leaves it unrecorded. */
+  onSpawn?: (identity: ProcessIdentity) => void;
 }
 
 export interface ProcessExit {
@@ -114,7 +124,11 @@ export class RunningProcess {
  *
  * @throws ProcessStartError when it ends before it serves, or does not serve in time (it is gone then), or when `signal` fires
  */
-export async function startProcess(spec: ProcessSpec, signal?: AbortSignal): Promise<RunningProcess> {
+export async function startProcess(
+  spec: ProcessSpec,
+  { signal, onSpawn }: Launch = {},
+): Promise<RunningProcess> {
+  signal?.throwIfAborted();
   const log = await openLog(spec.logFile);
   const logStart = fstatSync(log).size;
   const fail = (reason: string) => new ProcessStartError(spec, reason, logTail(spec.logFile, 15, logStart));
@@ -135,6 +149,7 @@ export async function startProcess(spec: ProcessSpec, signal?: AbortSignal): Pro
     const exited = new Promise<ProcessExit>((resolve) => {
       child.once('exit', (code, exitSignal) => resolve({ code, signal: exitSignal }));
     });
+    onSpawn?.(identity);
     // A write to a process that just ended is no reason to end ourselves.
     child.stdin?.on('error', () => {});
 
@@ -146,7 +161,6 @@ export async function startProcess(spec: ProcessSpec, signal?: AbortSignal): Pro
     });
     aborted.catch(() => {});
     try {
-      if (signal?.aborted) throw fail('was not awaited: the start was given up');
       const ready = await Promise.race([
         byLine ? readyByLine(child, spec.logFile) : readyByProbe(spec.ready, giveUp.signal),
         exited.then((exit) => Promise.reject(fail(`${describeExit(exit)} before it was ready`))),
@@ -180,18 +194,32 @@ async function end(
 ): Promise<ProcessExit> {
   const running = () => child.exitCode === null && child.signalCode === null;
   if (running()) {
-    const kill = () => running() && child.kill('SIGKILL');
-    const timer = setTimeout(kill, spec.stopTimeoutMs);
-    hasten?.addEventListener('abort', kill, { once: true });
+    const timers = [setTimeout(() => child.kill('SIGKILL'), spec.stopTimeoutMs)];
+    const hurry = () => {
+      child.kill(spec.hastenSignal ?? 'SIGKILL');
+      timers.push(setTimeout(() => child.kill('SIGKILL'), 2_000));
+    };
+    hasten?.addEventListener('abort', hurry, { once: true });
     // A process that was stopped (SIGSTOP) does not take note of the other signal before it continues.
     child.kill('SIGCONT');
     child.kill(spec.stopSignal);
-    if (hasten?.aborted) kill();
+    if (hasten?.aborted) hurry();
     await exited;
-    clearTimeout(timer);
-    hasten?.removeEventListener('abort', kill);
+    timers.forEach(clearTimeout);
+    hasten?.removeEventListener('abort', hurry);
+    endGroup(child);
   }
   return await exited;
+}
+
+/** What a process of ours started and did not end itself; asked right after its end, while its pid is nobody else's. */
+function endGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // Nothing is left of the group: the rule.
+  }
 }
 
 async function readyByProbe(ready: ReadySign, giveUp: AbortSignal): Promise<ReadyLine> {

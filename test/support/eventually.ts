@@ -1,0 +1,29 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * Polls until `look` answers something that is neither undefined nor false, and gives that back. Fails after
+ * `timeoutMs` with what was last seen wrong: an error of `look` counts as "not yet".
+ */
+export async function eventually<T>(
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  timeoutMs = 20_000,
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  let last: unknown = 'it was not so yet';
+  while (performance.now() < deadline) {
+    try {
+      const seen = await look();
+      if (seen !== undefined && seen !== false) return seen;
+    } catch (error) {
+      last = error;
+    }
+    await sleep(25);
+  }
+  throw new Error(
+    `not within ${timeoutMs} ms: ${what} (${last instanceof Error ? last.message : String(last)})`,
+    {
+      cause: last,
+    },
+  );
+}

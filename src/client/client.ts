@@ -1,0 +1,80 @@
+import { ACTOR_NAME } from '../rules/bounds.js';
+import { text } from '../rules/input.js';
+import { Coordinator } from './coordinator.js';
+import { Databases } from './databases.js';
+import { StewardError } from './errors.js';
+import { Nodes } from './nodes.js';
+import { Operations } from './operations.js';
+import { RegionGroups } from './region-groups.js';
+import type { Temporal, TemporalTarget } from './temporal.js';
+
+export interface ConnectOptions {
+  /** Base URL of a coordinator, such as `http://127.0.0.1:7400`. */
+  readonly coordinatorUrl: string;
+  /** Where Temporal is, or an open connection; by default the standard configuration (`TEMPORAL_ADDRESS`, profiles). */
+  readonly temporal?: TemporalTarget;
+  /** Of the Steward workers; `steward` by default. */
+  readonly taskQueue?: string;
+  /** Who acts: stands on every operation that is started, and is named to whoever is refused because of it. */
+  readonly actor: string;
+}
+
+/**
+ * Steward for programs: the same nouns as the `steward` command. What changes a node is an operation, a workflow of
+ * Temporal that goes on whether or not somebody waits for it. Every input is validated before anything is sent (I10), and
+ * everything that fails is a {@link StewardError}.
+ */
+export class StewardClient {
+  readonly nodes: Nodes;
+  readonly databases: Databases;
+  readonly regionGroups: RegionGroups;
+  readonly operations: Operations;
+  readonly #coordinator: Coordinator;
+  readonly #target: TemporalTarget;
+  readonly #taskQueue: string;
+  #temporal: Promise<Temporal> | undefined;
+
+  private constructor(options: ConnectOptions) {
+    const actor = text({ actor: options.actor }, 'actor', ACTOR_NAME);
+    this.#target = options.temporal ?? {};
+    this.#taskQueue = options.taskQueue ?? 'steward';
+    this.#coordinator = new Coordinator(options.coordinatorUrl);
+    const temporal = () => this.#connectTemporal();
+    this.nodes = new Nodes(this.#coordinator);
+    this.databases = new Databases(this.#coordinator, actor);
+    this.operations = new Operations(this.#coordinator, temporal);
+    this.regionGroups = new RegionGroups(this.#coordinator, temporal, this.operations, actor);
+  }
+
+  /**
+   * A client. Each server is connected to when it is first asked something, so that what needs only one of them works
+   * while the other is away.
+   *
+   * @throws StewardError INVALID_INPUT
+   */
+  static async connect(options: ConnectOptions): Promise<StewardClient> {
+    try {
+      return new StewardClient(options);
+    } catch (error) {
+      throw StewardError.from(error);
+    }
+  }
+
+  /** Closes the connections that the client made. Operations go on. */
+  async close(): Promise<void> {
+    this.#coordinator.close();
+    const temporal = await this.#temporal?.catch(() => undefined);
+    await temporal?.close();
+  }
+
+  #connectTemporal(): Promise<Temporal> {
+    this.#temporal ??= import('./temporal.js')
+      .then((module) => module.Temporal.connect(this.#target, this.#taskQueue))
+      .catch((error: unknown) => {
+        // The next question tries again.
+        this.#temporal = undefined;
+        throw error;
+      });
+    return this.#temporal;
+  }
+}

@@ -1,0 +1,117 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { WorkflowHandle } from '@temporalio/client';
+import type { Holder } from '../rules/words.js';
+import { describeHolder, StewardError } from './errors.js';
+import type { OperationDescription } from './model.js';
+import type { Temporal } from './temporal.js';
+
+export interface WaitOptions {
+  /** Gives the waiting up after this; absent: waits for as long as it takes. */
+  readonly timeoutMs?: number | undefined;
+  /** Gives the waiting up. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface WatchOptions {
+  /** Between two looks; 500 by default. */
+  readonly intervalMs?: number | undefined;
+  /** Ends the watching. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const WATCH_INTERVAL_MS = 500;
+
+/** What ends an operation whose claim was taken over (I5). */
+export interface Superseded {
+  readonly outcome: 'SUPERSEDED';
+  readonly by: Holder;
+}
+
+/**
+ * An operation that was started. It goes on by itself: nothing here needs to be awaited, and another process may look at
+ * it by its id.
+ */
+export class OperationHandle<T> {
+  constructor(
+    /** The id of its workflow. */
+    readonly operationId: string,
+    /** The first run of its chain. */
+    readonly runId: string,
+    /** It ran already when it was asked for. */
+    readonly attached: boolean,
+    private readonly temporal: Temporal,
+    private readonly workflow: WorkflowHandle,
+    private readonly look: () => Promise<OperationDescription>,
+  ) {}
+
+  /**
+   * Waits for the end.
+   *
+   * @throws StewardError HELD, REJECTED, NOT_FOUND, INVALID_INPUT when it was not begun; INCOMPLETE; SUPERSEDED with the
+   * holder that took over; CANCELED; FAILED; TIMED_OUT when the waiting was given up, UNAVAILABLE when Temporal has been
+   * away for 20 s: the operation goes on
+   */
+  async result({ timeoutMs, signal }: WaitOptions = {}): Promise<T> {
+    const limits = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)];
+    const limit = AbortSignal.any(limits.filter((one) => one !== undefined));
+    let result: unknown;
+    try {
+      result = await this.temporal.ask((client) =>
+        client.withAbortSignal(limit, () => this.workflow.result()),
+      );
+    } catch (error) {
+      if (!limit.aborted) throw error;
+      throw new StewardError(
+        'TIMED_OUT',
+        `${this.operationId} goes on; look at it with: steward operation show ${this.operationId}`,
+        {
+          cause: error,
+        },
+      );
+    }
+    const superseded = supersededBy(result);
+    if (superseded === undefined) return result as T;
+    throw new StewardError(
+      'SUPERSEDED',
+      `${this.operationId} was taken over by ${describeHolder(superseded)}`,
+      {
+        holder: superseded,
+        details: result,
+      },
+    );
+  }
+
+  /** How it stands now. */
+  describe(): Promise<OperationDescription> {
+    return this.look();
+  }
+
+  /**
+   * Tells how it stands now, and again at every interval, until it is closed; the last call tells the end. A server that
+   * is away for a moment is asked again. Resolves when it is closed, or the signal ends the watching.
+   */
+  async watch(
+    onProgress: (description: OperationDescription) => void,
+    { intervalMs = WATCH_INTERVAL_MS, signal }: WatchOptions = {},
+  ): Promise<void> {
+    const ended = () => signal?.aborted === true;
+    while (!ended()) {
+      const description = await this.look().catch(unlessUnavailable);
+      if (ended()) return;
+      if (description !== undefined) onProgress(description);
+      if (description?.closedAt !== undefined) return;
+      await sleep(intervalMs, undefined, { signal }).catch(() => {});
+    }
+  }
+}
+
+function unlessUnavailable(error: unknown): undefined {
+  if (error instanceof StewardError && error.code === 'UNAVAILABLE') return undefined;
+  throw error;
+}
+
+/** Who took over, when that is how an operation ended. */
+export function supersededBy(result: unknown): Holder | undefined {
+  const { outcome, by } = (result ?? {}) as Partial<Superseded>;
+  return outcome === 'SUPERSEDED' ? by : undefined;
+}

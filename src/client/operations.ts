@@ -1,0 +1,229 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { WorkflowExecutionDescription } from '@temporalio/client';
+import { ACTOR_NAME } from '../rules/bounds.js';
+import { text } from '../rules/input.js';
+import type { Holder, RegionWorkflow } from '../rules/words.js';
+import type { Coordinator } from './coordinator.js';
+import { StewardError } from './errors.js';
+import { holderFrom } from './messages.js';
+import type { Operation, OperationDescription, OperationProgress } from './model.js';
+import { OperationHandle, supersededBy } from './operation-handle.js';
+import type { Temporal } from './temporal.js';
+
+const WORKFLOW_TYPES = Object.keys({
+  createRegionGroups: true,
+  recreateMissingReplicas: true,
+  removeRegionGroups: true,
+  deleteDatabase: true,
+} satisfies Record<RegionWorkflow, true>);
+
+/** A worker that is busy or away must not hold up a description. */
+const CURRENT_DETAILS_WAIT_MS = 1_000;
+
+export interface OperationFilter {
+  /** Only what is open. */
+  readonly running?: boolean | undefined;
+  /** 200 by default. */
+  readonly limit?: number | undefined;
+}
+
+export interface DescribeOptions {
+  /** Leave out what takes further questions: the current details, and the summaries of pending activities. */
+  readonly brief?: boolean | undefined;
+}
+
+/** `client.operations`: the workflows of Steward. */
+export class Operations {
+  constructor(
+    private readonly coordinator: Coordinator,
+    private readonly temporal: () => Promise<Temporal>,
+  ) {}
+
+  /** The newest first, from Temporal's visibility store: what just started or ended may be missing for a moment. */
+  async list({ running = false, limit = 200 }: OperationFilter = {}): Promise<Operation[]> {
+    const temporal = await this.temporal();
+    const { operationFrom } = await import('./operation-description.js');
+    const types = WORKFLOW_TYPES.map((type) => `'${type}'`).join(', ');
+    const status = running ? "ExecutionStatus = 'Running'" : "ExecutionStatus != 'ContinuedAsNew'";
+    return temporal.ask(async (client) => {
+      const found: Operation[] = [];
+      const query = `WorkflowType IN (${types}) AND ${status}`;
+      for await (const info of client.workflow.list({ query, pageSize: Math.min(limit, 200) })) {
+        found.push(operationFrom(info));
+        if (found.length === limit) break;
+      }
+      return found;
+    });
+  }
+
+  /**
+   * How an operation stands: the newest run of that id, its progress, what it waits for and what blocks it (I8).
+   *
+   * @throws StewardError INVALID_INPUT, NOT_FOUND, UNAVAILABLE
+   */
+  async get(operationId: string, options: DescribeOptions = {}): Promise<OperationDescription> {
+    const temporal = await this.temporal();
+    const id = validId(operationId);
+    return this.#describe(temporal, id, undefined, options);
+  }
+
+  /** An operation that runs or ran, to wait for. Nothing is asked yet. */
+  async handle<T = unknown>(operationId: string): Promise<OperationHandle<T>> {
+    const description = await this.get(operationId, { brief: true });
+    const temporal = await this.temporal();
+    return this.handleOf(temporal, operationId, description.firstRunId, true);
+  }
+
+  /** The handle of what was started. */
+  handleOf<T>(temporal: Temporal, operationId: string, runId: string, attached: boolean): OperationHandle<T> {
+    const workflow = temporal.client.workflow.getHandle(operationId, undefined, {
+      firstExecutionRunId: runId,
+    });
+    return new OperationHandle<T>(operationId, runId, attached, temporal, workflow, () =>
+      this.#describe(temporal, operationId, runId, { brief: true }),
+    );
+  }
+
+  /** Of the newest run, or of the last run in the chain that `firstRunId` began. */
+  async #describe(
+    temporal: Temporal,
+    operationId: string,
+    firstRunId: string | undefined,
+    options: DescribeOptions,
+  ): Promise<OperationDescription> {
+    const { blockersOf, operationFrom, pendingActivityFrom } = await import('./operation-description.js');
+    const newest = await this.#describeRun(temporal, operationId, undefined);
+    const chain = newest.raw.workflowExecutionInfo?.firstRunId || newest.runId;
+    // Another chain runs under this id by now; ours is then as its first run tells.
+    const described =
+      firstRunId === undefined || chain === firstRunId
+        ? newest
+        : await this.#describeRun(temporal, operationId, firstRunId);
+    const operation = operationFrom(described);
+    const first = described.raw.workflowExecutionInfo?.firstRunId || described.runId;
+    const open = operation.closedAt === undefined;
+    const pending = described.raw.pendingActivities ?? [];
+    const summaries =
+      pending.length > 0 && options.brief !== true
+        ? await this.#activitySummaries(temporal, operationId, described.runId)
+        : new Map<string, string>();
+    const pendingActivities = pending.map((one) =>
+      pendingActivityFrom(one, summaries.get(one.activityId ?? '')),
+    );
+    const [summary, details, currentDetails, claim, end] = await Promise.all([
+      described.staticSummary(),
+      described.staticDetails(),
+      open && options.brief !== true ? this.#currentDetails(temporal, operationId) : undefined,
+      this.#claim(operationId, first),
+      open ? undefined : this.#end(temporal, operationId, described.runId),
+    ]);
+    const by = claim?.supersededBy ?? supersededBy(end?.result);
+    return {
+      ...operation,
+      firstRunId: first,
+      ...(operation.actor === undefined && claim && { actor: claim.holder.actor }),
+      ...(summary !== undefined && { summary }),
+      ...(details !== undefined && { details }),
+      ...(currentDetails !== undefined && { currentDetails }),
+      ...(claim && { progress: claim.progress }),
+      pendingActivities,
+      blockers: open ? blockersOf(described.raw, pendingActivities, new Date()) : [],
+      ...end,
+      ...(by && { supersededBy: by }),
+    };
+  }
+
+  async #describeRun(
+    temporal: Temporal,
+    operationId: string,
+    runId: string | undefined,
+  ): Promise<WorkflowExecutionDescription> {
+    return temporal.ask((client) => client.workflow.getHandle(operationId, runId).describe());
+  }
+
+  /** What the catalog knows of it; undefined before its first claim, and while the coordinator is away. */
+  async #claim(
+    workflowId: string,
+    firstRunId: string,
+  ): Promise<{ holder: Holder; progress: OperationProgress; supersededBy?: Holder } | undefined> {
+    try {
+      const {
+        holder,
+        replicas,
+        open,
+        supersededBy: by,
+      } = await this.coordinator.ask((catalog) => catalog.getHolder({ workflowId, firstRunId }));
+      return {
+        holder: holderFrom(holder!),
+        progress: {
+          total: replicas,
+          open: open.reduce((sum, one) => sum + one.replicas, 0),
+          openByNode: open.map(({ nodeId, replicas: count }) => ({ nodeId, replicas: count })),
+        },
+        ...(by && { supersededBy: holderFrom(by) }),
+      };
+    } catch (error) {
+      if (error instanceof StewardError && (error.code === 'NOT_FOUND' || error.code === 'UNAVAILABLE'))
+        return undefined;
+      throw error;
+    }
+  }
+
+  async #currentDetails(temporal: Temporal, operationId: string): Promise<string | undefined> {
+    const limit = new AbortController();
+    const asked = temporal.ask((client) =>
+      client.withAbortSignal(limit.signal, () =>
+        client.workflow
+          .getHandle(operationId)
+          .query<{ currentDetails?: string }>('__temporal_workflow_metadata'),
+      ),
+    );
+    const answer = await Promise.race([
+      asked.catch(() => undefined),
+      sleep(CURRENT_DETAILS_WAIT_MS, undefined, { ref: false }),
+    ]);
+    limit.abort();
+    return answer?.currentDetails || undefined;
+  }
+
+  /** By activity id. Temporal keeps them with the history, not with what is pending. */
+  async #activitySummaries(
+    temporal: Temporal,
+    operationId: string,
+    runId: string,
+  ): Promise<Map<string, string>> {
+    const history = await temporal.ask((client) =>
+      client.workflow.getHandle(operationId, runId).fetchHistory(),
+    );
+    const summaries = new Map<string, string>();
+    for (const { activityTaskScheduledEventAttributes: scheduled, userMetadata } of history.events ?? []) {
+      const summary = scheduled?.activityId && (await temporal.decode(userMetadata?.summary));
+      if (summary) summaries.set(scheduled.activityId!, summary);
+    }
+    return summaries;
+  }
+
+  async #end(
+    temporal: Temporal,
+    operationId: string,
+    runId: string,
+  ): Promise<Pick<OperationDescription, 'result' | 'failure'>> {
+    try {
+      const result: unknown = await temporal.ask((client) =>
+        client.workflow.getHandle(operationId, runId, { followRuns: false }).result(),
+      );
+      return { result };
+    } catch (error) {
+      const { code, message, details } = StewardError.from(error);
+      return { failure: { code, message, ...(details !== undefined && { details }) } };
+    }
+  }
+}
+
+function validId(operationId: unknown): string {
+  try {
+    return text({ operationId }, 'operationId', ACTOR_NAME);
+  } catch (error) {
+    throw StewardError.from(error);
+  }
+}

@@ -1,0 +1,209 @@
+import { randomUUID } from 'node:crypto';
+import type { CreationResult } from '../../workflows/regions/create-region-groups.js';
+import type { RecreationResult } from '../../workflows/regions/recreate-missing-replicas.js';
+import type { RemovalResult } from '../../workflows/regions/remove-region-groups.js';
+import { MAX_ID } from '../rules/bounds.js';
+import {
+  type CreateRegionGroupsInput,
+  createRegionGroupsInput,
+  integer,
+  recreateMissingReplicasInput,
+  removeRegionGroupsInput,
+} from '../rules/input.js';
+import type { RegionKind } from '../rules/words.js';
+import type { Coordinator } from './coordinator.js';
+import { databaseName } from './databases.js';
+import { StewardError } from './errors.js';
+import { regionGroupFrom } from './messages.js';
+import type { RegionGroup, RegionGroupPlan } from './model.js';
+import type { OperationHandle, Superseded } from './operation-handle.js';
+import type { Operations } from './operations.js';
+import type { Start, Temporal } from './temporal.js';
+
+export interface RegionGroupCreation {
+  readonly database: string;
+  readonly kind: RegionKind;
+  /** 1 to 1,000. */
+  readonly groups: number;
+  /** 1 to 9, and no more than there are live nodes. */
+  readonly replicationFactor: number;
+  /** Names this request, so that asking twice creates once; a new name when absent. */
+  readonly request?: string | undefined;
+}
+
+export interface RegionGroupFilter {
+  readonly database?: string | undefined;
+  /** Only region groups that lack a running replica, or are not RUNNING. */
+  readonly incomplete?: boolean | undefined;
+}
+
+/** How an operation ends when nobody takes it over; when somebody does, its handle throws SUPERSEDED. */
+export type Ended<T> = Exclude<T, Superseded>;
+
+/** `client.regionGroups` */
+export class RegionGroups {
+  constructor(
+    private readonly coordinator: Coordinator,
+    private readonly temporal: () => Promise<Temporal>,
+    private readonly operations: Operations,
+    private readonly actor: string,
+  ) {}
+
+  /**
+   * Starts a creation. Asking again with the same request name attaches to the one that runs, or goes on with what is
+   * open; it never creates twice. The operation ends when each region group has its quorum or missed it.
+   *
+   * @throws StewardError INVALID_INPUT; REJECTED when another creation runs under that request name; UNAVAILABLE
+   */
+  async create(creation: RegionGroupCreation): Promise<OperationHandle<Ended<CreationResult>>> {
+    const { request = shortId() } = creation;
+    const input = valid(createRegionGroupsInput, { ...creation, request, actor: this.actor });
+    const { database, kind, groups, replicationFactor } = input;
+    const what = `${counted(groups, `${kind} region group`)} of ${replicationFactor} replicas`;
+    return this.#start({
+      workflowType: 'createRegionGroups',
+      workflowId: creationId(input),
+      input,
+      summary: `create ${what} in ${database}`,
+      details: `Creates ${what} in database ${database}. Request ${request} of ${this.actor}.`,
+      database,
+      resource: `database/${database}`,
+      attachIf: { kind, groups, replicationFactor },
+    });
+  }
+
+  /**
+   * Starts bringing the replicas that RUNNING region groups of a database lack; it ends when they are there, or the region
+   * groups are taken over.
+   *
+   * @throws StewardError INVALID_INPUT, UNAVAILABLE
+   */
+  async recreateMissing(what: {
+    readonly database: string;
+    readonly groups: readonly number[];
+  }): Promise<OperationHandle<Ended<RecreationResult>>> {
+    const input = valid(recreateMissingReplicasInput, { ...what, actor: this.actor });
+    const groups = input.groups ?? [];
+    const subject = named(groups);
+    return this.#start({
+      workflowType: 'recreateMissingReplicas',
+      workflowId: `region-groups/${range(groups)}/recreate/${shortId()}`,
+      input,
+      summary: `recreate missing replicas of ${subject}`,
+      details: `Brings the replicas that ${listed(groups)} of database ${input.database} lack. Asked by ${this.actor}.`,
+      database: input.database,
+      resource: resourceOf(groups),
+    });
+  }
+
+  /**
+   * Starts a removal; it ends when every node has confirmed (I1, I4). A node that is down holds up its own replicas.
+   *
+   * @throws StewardError INVALID_INPUT; HELD when a removal of the one region group runs already; UNAVAILABLE
+   */
+  async remove(what: { readonly groups: readonly number[] }): Promise<OperationHandle<Ended<RemovalResult>>> {
+    const input = valid(removeRegionGroupsInput, { groups: what.groups, actor: this.actor });
+    const groups = input.groups ?? [];
+    return this.#start({
+      workflowType: 'removeRegionGroups',
+      workflowId:
+        groups.length === 1
+          ? `region-group/${groups[0]}/remove`
+          : `region-groups/${range(groups)}/remove/${shortId()}`,
+      input,
+      summary: `remove ${named(groups)}`,
+      details: `Removes ${listed(groups)} from every node. Asked by ${this.actor}.`,
+      resource: resourceOf(groups),
+    });
+  }
+
+  /**
+   * Region groups with their replicas, in the order of ids; however many there are.
+   *
+   * @throws StewardError INVALID_INPUT, NOT_FOUND (the database), UNAVAILABLE
+   */
+  async list({ database, incomplete = false }: RegionGroupFilter = {}): Promise<RegionGroup[]> {
+    const name = database === undefined ? '' : databaseName(database);
+    const found: RegionGroup[] = [];
+    for (let after = 0n; ; ) {
+      const request = { database: name, incompleteOnly: incomplete, after };
+      const page = await this.coordinator.ask((catalog) => catalog.listRegionGroups(request));
+      found.push(...page.regionGroups.map(regionGroupFrom));
+      if (page.nextAfter === 0n) return found;
+      after = page.nextAfter;
+    }
+  }
+
+  /** @throws StewardError INVALID_INPUT, NOT_FOUND, UNAVAILABLE */
+  async get(groupId: number): Promise<RegionGroup> {
+    const id = valid((input) => integer(input as Record<string, unknown>, 'groupId', 1, MAX_ID), { groupId });
+    const { regionGroup } = await this.coordinator.ask((catalog) =>
+      catalog.getRegionGroup({ groupId: BigInt(id) }),
+    );
+    return regionGroupFrom(regionGroup!);
+  }
+
+  /**
+   * What a creation would do now; nothing is changed.
+   *
+   * @throws StewardError as the creation would: INVALID_INPUT, NOT_FOUND, REJECTED (too few live nodes), UNAVAILABLE
+   */
+  async plan(creation: RegionGroupCreation): Promise<RegionGroupPlan> {
+    const input = valid(createRegionGroupsInput, { request: 'plan', ...creation, actor: this.actor });
+    const { placements } = await this.coordinator.ask((catalog) => catalog.planRegionGroups(input));
+    return { placements: placements.map(({ nodeIds }) => nodeIds) };
+  }
+
+  async #start<T>(start: Start): Promise<OperationHandle<T>> {
+    const temporal = await this.temporal();
+    const { runId, attached } = await temporal.start(start);
+    return this.operations.handleOf<T>(temporal, start.workflowId, runId, attached);
+  }
+}
+
+/** The id under which a creation runs. */
+export function creationId({
+  database,
+  request,
+}: Pick<CreateRegionGroupsInput, 'database' | 'request'>): string {
+  return `database/${database}/create/${request}`;
+}
+
+function valid<T>(guard: (value: unknown) => T, value: unknown): T {
+  try {
+    return guard(value);
+  } catch (error) {
+    throw StewardError.from(error);
+  }
+}
+
+function shortId(): string {
+  return randomUUID().slice(0, 8);
+}
+
+/** `7` for one, `7+2` for three of which 7 is the first. */
+function range(groups: readonly number[]): string {
+  return groups.length === 1 ? `${groups[0]}` : `${groups[0]}+${groups.length - 1}`;
+}
+
+function resourceOf(groups: readonly number[]): string {
+  return groups.length === 1 ? `region-group/${groups[0]}` : `region-groups/${range(groups)}`;
+}
+
+function named(groups: readonly number[]): string {
+  return groups.length === 1
+    ? `region group ${groups[0]}`
+    : `${groups.length} region groups, from ${groups[0]} on`;
+}
+
+const LISTED = 50;
+
+function listed(groups: readonly number[]): string {
+  const shown = groups.slice(0, LISTED).join(', ');
+  const more = groups.length > LISTED ? ` and ${groups.length - LISTED} more` : '';
+  return `region ${groups.length === 1 ? 'group' : 'groups'} ${shown}${more}`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,184 @@
+import { clone, create } from '@bufbuild/protobuf';
+import { type Duration, durationMs } from '@bufbuild/protobuf/wkt';
+import { Code } from '@connectrpc/connect';
+import { type Fault, FaultSchema } from '../rpc/gen/steward/worker/v1/fault_pb.js';
+import type { Verb } from '../rules/operation-id.js';
+
+/** A fault that makes no sense; the message says what would. */
+export class InvalidFault extends Error {
+  override readonly name = 'InvalidFault';
+}
+
+/** What strikes one call, in the order in which it was set. */
+export type RpcStrike =
+  | { readonly kind: 'delay'; readonly delayMs: number }
+  | { readonly kind: 'error'; readonly code: Code }
+  | { readonly kind: 'busy'; readonly retryAfterMs: number }
+  | { readonly kind: 'dropReply' | 'dropRequest' | 'duplicate' };
+
+/** What strikes one effect. */
+export interface EffectStrike {
+  readonly delayMs: number;
+  readonly fail?: { readonly message: string; readonly afterEffect: boolean };
+}
+
+interface ActiveFault {
+  readonly fault: Fault;
+  /** Strikes that are left; Infinity when the fault stays until it is cleared. */
+  left: number;
+}
+
+type Kind = NonNullable<Fault['kind']['case']>;
+
+const RPC_KINDS: readonly Kind[] = ['delay', 'error', 'dropReply', 'dropRequest', 'duplicate'];
+const EFFECT_KINDS: readonly Kind[] = ['delay', 'fail'];
+const KINDS_OF_TARGET: Readonly<Record<string, readonly Kind[]>> = {
+  Submit: [...RPC_KINDS, 'busy'],
+  Get: RPC_KINDS,
+  Cancel: RPC_KINDS,
+  ListRegions: RPC_KINDS,
+  ListEpochs: RPC_KINDS,
+  'create-region': EFFECT_KINDS,
+  'delete-region': EFFECT_KINDS,
+};
+
+const CODES = new Map(
+  Object.entries(Code).flatMap(([name, code]) =>
+    typeof code === 'number' ? [[name.replace(/[a-z](?=[A-Z])/g, '$&_').toLowerCase(), code as Code]] : [],
+  ),
+);
+
+/** The faults that are set, and what they hold up. */
+export class Faults {
+  #active: ActiveFault[] = [];
+  #cleared = new AbortController();
+
+  /** Adds a fault; throws InvalidFault for one that makes no sense. */
+  set(fault: Fault): void {
+    const kinds = Object.hasOwn(KINDS_OF_TARGET, fault.target) ? KINDS_OF_TARGET[fault.target] : undefined;
+    if (kinds === undefined) {
+      const known = Object.keys(KINDS_OF_TARGET).join(', ');
+      throw new InvalidFault(`unknown target ${JSON.stringify(fault.target)}: it must be one of ${known}`);
+    }
+    const { case: kind, value } = fault.kind;
+    if (kind === undefined || !kinds.includes(kind)) {
+      throw new InvalidFault(
+        `a fault of ${fault.target} must be one of ${kinds.join(', ')}, not ${kind ?? 'none'}`,
+      );
+    }
+    if (value === false) throw new InvalidFault(`${kind} must be true; use ClearFaults to end a fault`);
+    if (kind === 'error' && !CODES.has(value)) {
+      throw new InvalidFault(
+        `error must be a Connect code such as unavailable, not ${JSON.stringify(value)}`,
+      );
+    }
+    if ((kind === 'delay' || kind === 'busy') && !(durationMs(value) >= 0)) {
+      throw new InvalidFault(`${kind} must not be negative`);
+    }
+    const left = fault.times === 0 ? Number.POSITIVE_INFINITY : fault.times;
+    this.#active.push({ fault: clone(FaultSchema, fault), left });
+  }
+
+  /** Removes all faults. What they delay goes on at once; what they swallowed is given up unhandled. */
+  clear(): void {
+    this.#active = [];
+    this.#cleared.abort();
+    this.#cleared = new AbortController();
+  }
+
+  /** The faults that are set, with the strikes that are left. */
+  list(): Fault[] {
+    return this.#active.map(({ fault, left }) =>
+      create(FaultSchema, { ...fault, times: Number.isFinite(left) ? left : 0 }),
+    );
+  }
+
+  /** Uses up and returns what strikes a call; nothing comes after a strike that keeps it from being handled. */
+  strikeRpc(target: string, operationIds: readonly string[]): RpcStrike[] {
+    const strikes: RpcStrike[] = [];
+    for (const active of this.#matching(target, operationIds)) {
+      const strike = toRpcStrike(active.fault);
+      this.#use(active);
+      strikes.push(strike);
+      if (strike.kind === 'error' || strike.kind === 'dropRequest') break;
+    }
+    return strikes;
+  }
+
+  /** Uses up and returns what strikes an effect; nothing comes after a failure. */
+  strikeEffect(verb: Verb, operationId: string): EffectStrike {
+    let delayMs = 0;
+    for (const active of this.#matching(verb, [operationId])) {
+      const { case: kind, value } = active.fault.kind;
+      this.#use(active);
+      if (kind === 'delay') delayMs += durationMs(value);
+      if (kind === 'fail')
+        return { delayMs, fail: { message: value.message, afterEffect: value.afterEffect } };
+    }
+    return { delayMs };
+  }
+
+  /** Waits; cut short by `clear`. Rejects with the reason of the signal when that is aborted. */
+  async hold(delayMs: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (delayMs <= 0) return;
+    const cleared = this.#cleared.signal;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        cleared.removeEventListener('abort', done);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, Math.min(delayMs, MAX_TIMER_MS));
+      cleared.addEventListener('abort', done);
+      signal?.addEventListener('abort', done);
+    });
+    signal?.throwIfAborted();
+  }
+
+  /** Waits until the faults are cleared or the client gives up. */
+  async swallowed(client: AbortSignal): Promise<void> {
+    const cleared = this.#cleared.signal;
+    if (client.aborted) return;
+    await new Promise<void>((resolve) => {
+      cleared.addEventListener('abort', () => resolve(), { once: true });
+      client.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  #matching(target: string, operationIds: readonly string[]): ActiveFault[] {
+    return this.#active.filter(
+      ({ fault }) =>
+        fault.target === target &&
+        (fault.match === '' || operationIds.some((id) => id.includes(fault.match))),
+    );
+  }
+
+  #use(active: ActiveFault): void {
+    active.left -= 1;
+    if (active.left <= 0) this.#active = this.#active.filter((other) => other !== active);
+  }
+}
+
+/** Longest time that a Node.js timer takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+function toRpcStrike(fault: Fault): RpcStrike {
+  const { case: kind, value } = fault.kind;
+  switch (kind) {
+    case 'delay':
+      return { kind, delayMs: durationMs(value as Duration) };
+    case 'error':
+      return { kind, code: CODES.get(value)! };
+    case 'busy':
+      return { kind, retryAfterMs: durationMs(value) };
+    case 'dropReply':
+    case 'dropRequest':
+    case 'duplicate':
+      return { kind };
+    case 'fail':
+    case undefined:
+      throw new Error(`fault ${kind} does not strike calls`);
+  }
+}

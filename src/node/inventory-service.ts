@@ -1,0 +1,77 @@
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
+import { type InventoryService, RegionInfo_State } from '../rpc/gen/steward/worker/v1/inventory_pb.js';
+import { RegionKind } from '../rpc/gen/steward/worker/v1/operation_pb.js';
+import type { Ledger } from './ledger.js';
+import { checkNodeRef, type NodeIdentity } from './node-identity.js';
+import {
+  type FoundRegion,
+  formatRegion,
+  parseRegion,
+  type RegionKey,
+  type RegionStore,
+} from './region-store.js';
+
+const MAX_PAGE = 1000;
+
+/** What is on the node, whether an operation made it or not (I4). Changes nothing. */
+export function inventoryService(
+  store: RegionStore,
+  ledger: Ledger,
+  identity: NodeIdentity,
+): ServiceImpl<typeof InventoryService> {
+  const toInfo = (found: FoundRegion) => ({
+    region: { catalogId: found.region.catalogId, groupId: BigInt(found.region.groupId) },
+    database: found.database,
+    kind: found.kind === undefined ? RegionKind.UNSPECIFIED : RegionKind[found.kind],
+    state: RegionInfo_State[found.state],
+    epoch: BigInt(ledger.highestEpoch(`region/${formatRegion(found.region)}`)),
+    sizeBytes: BigInt(found.sizeBytes),
+    age: durationFromMs(Math.max(0, Math.round(Date.now() - found.appearedAtMs))),
+  });
+
+  return {
+    async listRegions(request) {
+      checkNodeRef(request.node, identity);
+      const limit = pageSize(request.pageSize);
+      const after = regionAfter(request.pageToken);
+      const catalogId = request.catalogId === '' ? undefined : request.catalogId;
+      const found = await store.list({ limit: limit + 1, after, catalogId });
+      const page = found.slice(0, limit);
+      const last = page.at(-1);
+      return {
+        regions: page.map(toInfo),
+        nextPageToken: found.length > limit && last !== undefined ? formatRegion(last.region) : '',
+      };
+    },
+
+    listEpochs(request) {
+      checkNodeRef(request.node, identity);
+      const limit = pageSize(request.pageSize);
+      if (Buffer.byteLength(request.pageToken) > 512) throw invalidToken(request.pageToken);
+      const found = ledger.epochs(request.pageToken, limit + 1);
+      const page = found.slice(0, limit);
+      return {
+        epochs: page.map(({ resource, epoch }) => ({ resource, epoch: BigInt(epoch) })),
+        nextPageToken: found.length > limit ? page.at(-1)!.resource : '',
+      };
+    },
+  };
+}
+
+function pageSize(asked: number): number {
+  if (asked <= MAX_PAGE) return asked === 0 ? MAX_PAGE : asked;
+  throw new ConnectError(`page_size ${asked}: 1 to ${MAX_PAGE}, or 0 for ${MAX_PAGE}`, Code.InvalidArgument);
+}
+
+function regionAfter(token: string): RegionKey | undefined {
+  if (token === '') return undefined;
+  const region = parseRegion(token);
+  if (region === undefined) throw invalidToken(token);
+  return region;
+}
+
+function invalidToken(token: string): ConnectError {
+  const shown = JSON.stringify(token.slice(0, 100));
+  return new ConnectError(`page_token ${shown} is not the next_page_token of a page`, Code.InvalidArgument);
+}

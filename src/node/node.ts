@@ -1,0 +1,107 @@
+import { randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from '../log.js';
+import { claimDataDirectory, releaseDataDirectory } from './data-directory.js';
+import { DiskRegions } from './disk-regions.js';
+import { Faults } from './faults.js';
+import { Ledger } from './ledger.js';
+import { LedgerRegions } from './ledger-regions.js';
+import type { NodeIdentity } from './node-identity.js';
+import { Operations } from './operations.js';
+import type { NodeOptions } from './options.js';
+import { performRegionOperations, recoverRegionOperations } from './region-effects.js';
+import { formatRegion, type RegionStore } from './region-store.js';
+import { Registration } from './registration.js';
+import { LiveOperation, ResourceQueues } from './resource-queues.js';
+import { RpcServer } from './rpc-server.js';
+
+const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
+/** For calls that are being answered when the node stops. */
+const ANSWER_GRACE_MS = 1000;
+
+/** The reference node: opened on its data directory, recovered, serving, until it is stopped. */
+export interface RunningNode {
+  readonly identity: NodeIdentity;
+  readonly url: string;
+  /** Takes no more calls, lets effects reach a safe point, and lets go of the data. What is not over stays pending. */
+  stop(): Promise<void>;
+}
+
+/** Starts the node; what a crash had left behind is settled before it serves (I2, I4). */
+export async function startNode(options: NodeOptions, log: Logger): Promise<RunningNode> {
+  mkdirSync(options.data, { recursive: true });
+  const ledger = new Ledger({ path: join(options.data, 'ledger'), log });
+  try {
+    claimDataDirectory(ledger, options.data, { nodeId: options.id, regions: options.regions });
+  } catch (error) {
+    await ledger.close();
+    throw error;
+  }
+  const store: RegionStore =
+    options.regions === 'disk'
+      ? new DiskRegions({ ...options, path: options.data })
+      : new LedgerRegions(ledger);
+  const faults = new Faults();
+  const queues = new ResourceQueues(ledger, performRegionOperations(store, ledger, faults), log);
+  queues.add(await recover(ledger, store, log));
+
+  const identity: NodeIdentity = {
+    nodeId: options.id,
+    ledgerId: ledger.id,
+    capabilities: options.allowFaults ? ['regions', 'faults'] : ['regions'],
+    incarnation: 0n,
+  };
+  const operations = new Operations(ledger, queues, { nodeId: options.id, maxPending: options.maxPending });
+  const { allowFaults } = options;
+  const server = new RpcServer({ identity, operations, store, ledger, faults, allowFaults });
+  const url = await server.listen(options.host, options.port);
+
+  const sweep = async (): Promise<void> => {
+    try {
+      const dropped = await ledger.dropExpired();
+      if (dropped > 0) log.info({ dropped }, 'dropped outcomes whose retention is over');
+    } catch (error) {
+      log.error({ error }, 'cannot drop outcomes whose retention is over; trying again in an hour');
+    }
+  };
+  void sweep();
+  const sweeping = setInterval(() => void sweep(), SWEEP_INTERVAL_MS);
+
+  const { coordinator, advertise } = options;
+  const registration =
+    coordinator === undefined
+      ? undefined
+      : new Registration({ coordinator, address: advertise ?? url, bootId: randomUUID(), identity, log });
+
+  return {
+    identity,
+    url,
+    async stop() {
+      clearInterval(sweeping);
+      await Promise.all([registration?.stop(), server.close(ANSWER_GRACE_MS), queues.stop()]);
+      ledger.flush();
+      releaseDataDirectory(ledger);
+      await ledger.close();
+    },
+  };
+}
+
+async function recover(ledger: Ledger, store: RegionStore, log: Logger): Promise<LiveOperation[]> {
+  const pending = ledger.pending().map((operation) => new LiveOperation(operation));
+  const deletions = new Set(
+    pending.flatMap(({ pending: { request } }) =>
+      request.verb === 'delete-region' ? [formatRegion(request.region)] : [],
+    ),
+  );
+  const { halfMade, emptied } = await store.recover((region) => deletions.has(formatRegion(region)));
+  const { resumed, interrupted } = await recoverRegionOperations(pending, halfMade, store, ledger);
+  if (pending.length + halfMade.length + emptied.length > 0) {
+    const counts = { resumed: resumed.length, interrupted: interrupted.length };
+    log.info(
+      { ...counts, halfMade: halfMade.length, emptied: emptied.length },
+      'recovered after a stop or crash',
+    );
+  }
+  return resumed;
+}

@@ -1,0 +1,116 @@
+import { parseArgs } from 'node:util';
+import { NODE_NAME } from '../rules/bounds.js';
+
+/** How a node process is started; see `USAGE`. */
+export interface NodeOptions {
+  readonly id: string;
+  readonly host: string;
+  /** 0: a free one. */
+  readonly port: number;
+  readonly data: string;
+  readonly coordinator: string | undefined;
+  /** Base URL told to the coordinator; the one that is listened on when undefined. */
+  readonly advertise: string | undefined;
+  readonly allowFaults: boolean;
+  readonly regions: 'disk' | 'ledger';
+  readonly filesPerRegion: number;
+  readonly fileBytes: number;
+  readonly deleteFileMs: number;
+  readonly maxPending: number;
+  readonly exitWithParent: boolean;
+}
+
+export const USAGE = `usage: main.js --id <name> --data <dir> [flags]
+  --id <name>              the node's id: lower-case letters, digits, . _ -
+  --data <dir>             ledger and regions; made when it is missing
+  --listen <host:port>     default 127.0.0.1:0; port 0 takes a free one
+  --advertise <url>        what the coordinator is told; default: what is listened on
+  --coordinator <url>      register there and send heartbeats
+  --allow-faults           serve FaultService
+  --regions disk|ledger    directories with files (default), or ledger entries only
+  --files-per-region <n>   default 8
+  --file-bytes <n>         default 1024
+  --delete-file-ms <n>     what removing a file takes at least; default 0
+  --max-pending <n>        operations under way before the node is busy; default 10000
+  --exit-with-parent       end when stdin closes`;
+
+/** A flag that makes no sense; the message says what would. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+const FLAGS = {
+  id: { type: 'string' },
+  data: { type: 'string' },
+  listen: { type: 'string', default: '127.0.0.1:0' },
+  advertise: { type: 'string' },
+  coordinator: { type: 'string' },
+  'allow-faults': { type: 'boolean', default: false },
+  regions: { type: 'string', default: 'disk' },
+  'files-per-region': { type: 'string', default: '8' },
+  'file-bytes': { type: 'string', default: '1024' },
+  'delete-file-ms': { type: 'string', default: '0' },
+  'max-pending': { type: 'string', default: '10000' },
+  'exit-with-parent': { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+/** Reads the command line; throws UsageError. */
+export function readOptions(args: readonly string[]): NodeOptions | 'help' {
+  const values = parse(args);
+  if (values.help) return 'help';
+  const { id, data, regions } = values;
+  if (id === undefined || !NODE_NAME.test(id)) {
+    throw new UsageError(
+      '--id must be 1 to 63 lower-case letters, digits or . _ -, and start with a letter or digit',
+    );
+  }
+  if (data === undefined || data === '') throw new UsageError('--data must name a directory');
+  if (regions !== 'disk' && regions !== 'ledger') throw new UsageError('--regions must be disk or ledger');
+  return {
+    id,
+    data,
+    regions,
+    ...hostAndPort(values.listen),
+    coordinator: url('--coordinator', values.coordinator),
+    advertise: url('--advertise', values.advertise),
+    allowFaults: values['allow-faults'],
+    filesPerRegion: count('--files-per-region', values['files-per-region'], 0, 100_000),
+    fileBytes: count('--file-bytes', values['file-bytes'], 0, 1 << 30),
+    deleteFileMs: count('--delete-file-ms', values['delete-file-ms'], 0, 3_600_000),
+    maxPending: count('--max-pending', values['max-pending'], 1, 1_000_000),
+    exitWithParent: values['exit-with-parent'],
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: FLAGS, strict: true, allowPositionals: false }).values;
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message.split('\n')[0]! : String(error));
+  }
+}
+
+function hostAndPort(listen: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(listen);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535)
+    throw new UsageError('--listen must be <host>:<port>, such as 127.0.0.1:0');
+  return { host: (match[1] ?? match[2])!, port };
+}
+
+function url(flag: string, value: string | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol)) {
+    throw new UsageError(`${flag} must be an http or https URL`);
+  }
+  return value;
+}
+
+function count(flag: string, value: string, least: number, most: number): number {
+  const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
+  if (!(number >= least && number <= most)) {
+    throw new UsageError(`${flag} must be a whole number from ${least} to ${most}`);
+  }
+  return number;
+}

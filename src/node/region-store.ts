@@ -1,0 +1,104 @@
+import type { Progress } from './operation.js';
+
+/** One replica of a region group on this node. */
+export interface RegionKey {
+  /** UUID of the catalog that knows the group. */
+  readonly catalogId: string;
+  readonly groupId: number;
+}
+
+export type RegionKind = 'SCHEMA' | 'DATA';
+
+/** A region as it is wanted. */
+export interface RegionSpec {
+  readonly region: RegionKey;
+  readonly database: string;
+  readonly kind: RegionKind;
+  /** Node ids of all replicas of the group. */
+  readonly peers: readonly string[];
+}
+
+/** A region as it is on the node, whether an operation made it or a hand did. */
+export interface FoundRegion {
+  readonly region: RegionKey;
+  /** Empty when the region does not say. */
+  readonly database: string;
+  /** Undefined when the region does not say. */
+  readonly kind: RegionKind | undefined;
+  readonly state: 'PRESENT' | 'DELETING';
+  readonly sizeBytes: number;
+  readonly appearedAtMs: number;
+}
+
+/** What an effect hears and tells while it works. */
+export interface EffectContext {
+  /**
+   * Aborted when the operation is canceled or the node stops. The store then leaves the region as it was before the
+   * effect, or, for a deletion, in a state from which the deletion goes on after a restart, and throws the reason.
+   */
+  readonly signal: AbortSignal;
+  /** What was told before a restart; progress starts here and never steps back. */
+  readonly progress: Progress;
+  report(progress: Progress): void;
+  /** Called once in the middle of the effect, at its most awkward point; faults wait here. */
+  midway(): Promise<void>;
+}
+
+/** What a crash left behind, found when the store was opened. */
+export interface Recovery {
+  /** Regions whose creation was cut short; what had been written of them is gone again (I4). */
+  readonly halfMade: readonly RegionKey[];
+  /** Regions whose left-over trash, owed by no operation, was emptied. */
+  readonly emptied: readonly RegionKey[];
+}
+
+/** Where the node keeps its regions. What it tells is what is there, not what was asked for. */
+export interface RegionStore {
+  /**
+   * Cleans up after a crash. Trash of regions for which `isBeingDeleted` holds is left for the deletion that is resumed.
+   */
+  recover(isBeingDeleted: (region: RegionKey) => boolean): Promise<Recovery>;
+  has(region: RegionKey): boolean;
+  /** Makes the region as a whole or not at all. Done as well when it exists with this database and kind. */
+  create(spec: RegionSpec, context: EffectContext): Promise<void>;
+  /** Removes the peer, then the data; done when nothing of the region is left, also when nothing was there. */
+  delete(region: RegionKey, context: EffectContext): Promise<void>;
+  /** Regions of which anything is left, in the order of (catalog id, group id), after `after`. */
+  list(query: RegionQuery): Promise<readonly FoundRegion[]>;
+}
+
+export interface RegionQuery {
+  readonly limit: number;
+  readonly after?: RegionKey | undefined;
+  readonly catalogId?: string | undefined;
+}
+
+/** A change that the store could not make; ends the operation as FAIL with this code. */
+export class RegionError extends Error {
+  override readonly name = 'RegionError';
+
+  constructor(
+    readonly code: 'ALREADY_EXISTS' | 'PEER_REMOVAL_FAILED' | 'IO',
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** `<catalog id>/<group id>` */
+export function formatRegion(region: RegionKey): string {
+  return `${region.catalogId}/${region.groupId}`;
+}
+
+/** The region of `<catalog id>/<group id>`; undefined for anything else. */
+export function parseRegion(text: string): RegionKey | undefined {
+  const match = /^([0-9a-f-]{36})\/([1-9]\d{0,14})$/.exec(text);
+  return match === null ? undefined : { catalogId: match[1]!, groupId: Number(match[2]) };
+}
+
+/** Order of (catalog id, group id). */
+export function compareRegions(a: RegionKey, b: RegionKey): number {
+  if (a.catalogId !== b.catalogId) return a.catalogId < b.catalogId ? -1 : 1;
+  return a.groupId - b.groupId;
+}

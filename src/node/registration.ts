@@ -1,0 +1,113 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { durationMs } from '@bufbuild/protobuf/wkt';
+import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
+import { createConnectTransport } from '@connectrpc/connect-node';
+import type { Logger } from '../log.js';
+import { NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
+import type { NodeIdentity } from './node-identity.js';
+
+export interface RegistrationOptions {
+  /** Base URL of the coordinator. */
+  readonly coordinator: string;
+  /** Base URL at which the node is reached. */
+  readonly address: string;
+  /** UUID of this process. */
+  readonly bootId: string;
+  readonly identity: NodeIdentity;
+  readonly log: Logger;
+}
+
+const CALL_TIMEOUT_MS = 3000;
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 5000;
+/** A refusal needs an operator; asked again at this pace until there was one. */
+const REFUSED_RETRY_MS = 3000;
+const DEFAULT_HEARTBEAT_MS = 1000;
+const SHORTEST_HEARTBEAT_MS = 20;
+
+/** Keeps the node known to the coordinator. The node serves all the same while the coordinator cannot be reached. */
+export class Registration {
+  readonly #client: Client<typeof NodeRegistryService>;
+  readonly #stop = new AbortController();
+  readonly #done: Promise<void>;
+  #lastProblem: string | undefined;
+
+  constructor(private readonly options: RegistrationOptions) {
+    const transport = createConnectTransport({ baseUrl: options.coordinator, httpVersion: '2' });
+    this.#client = createClient(NodeRegistryService, transport);
+    this.#done = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
+  }
+
+  async #run(): Promise<void> {
+    let heartbeatMs: number | undefined;
+    let retryMs = FIRST_RETRY_MS;
+    while (!this.#stop.signal.aborted) {
+      try {
+        if (heartbeatMs === undefined) heartbeatMs = await this.#register();
+        else await this.#heartbeat();
+        this.#lastProblem = undefined;
+        retryMs = FIRST_RETRY_MS;
+        await this.#wait(heartbeatMs);
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        const { code, rawMessage } = ConnectError.from(error);
+        this.#tell(code, rawMessage);
+        if (heartbeatMs !== undefined && code === Code.NotFound) heartbeatMs = undefined;
+        else if (code === Code.FailedPrecondition) {
+          heartbeatMs = undefined;
+          await this.#wait(REFUSED_RETRY_MS);
+        } else {
+          await this.#wait(retryMs);
+          retryMs = Math.min(retryMs * 2, heartbeatMs ?? LAST_RETRY_MS);
+        }
+      }
+    }
+  }
+
+  async #register(): Promise<number> {
+    const { identity, bootId, address, log } = this.options;
+    const { nodeId, ledgerId, capabilities } = identity;
+    const reply = await this.#client.register(
+      { nodeId, ledgerId, bootId, address, capabilities: [...capabilities] },
+      { timeoutMs: CALL_TIMEOUT_MS, signal: this.#stop.signal },
+    );
+    identity.incarnation = reply.incarnation;
+    const told = reply.heartbeatInterval === undefined ? 0 : durationMs(reply.heartbeatInterval);
+    const heartbeatMs = told > 0 ? Math.max(told, SHORTEST_HEARTBEAT_MS) : DEFAULT_HEARTBEAT_MS;
+    log.info({ incarnation: Number(reply.incarnation), heartbeatMs }, 'registered at the coordinator');
+    return heartbeatMs;
+  }
+
+  async #heartbeat(): Promise<void> {
+    const { nodeId, ledgerId, incarnation } = this.options.identity;
+    await this.#client.heartbeat(
+      { nodeId, ledgerId, incarnation },
+      { timeoutMs: CALL_TIMEOUT_MS, signal: this.#stop.signal },
+    );
+  }
+
+  async #wait(ms: number): Promise<void> {
+    await pause(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+  }
+
+  /** Logs a problem once, until it changes or was over in between. */
+  #tell(code: Code, message: string): void {
+    const problem = `${Code[code]}: ${message}`;
+    if (problem === this.#lastProblem) return;
+    this.#lastProblem = problem;
+    const { coordinator, log } = this.options;
+    if (code === Code.FailedPrecondition) {
+      log.error(
+        { coordinator, problem },
+        'the coordinator refuses this node: an operator must act; the node serves on',
+      );
+    } else {
+      log.warn({ coordinator, problem }, 'cannot reach the coordinator; trying again');
+    }
+  }
+}

@@ -1,6 +1,12 @@
 import { activityInfo, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
-import { type Claimant, findHolder, type HolderRow, type IsOpen } from '../src/catalog/claims.js';
+import {
+  abandonClaim,
+  type Claimant,
+  findHolder,
+  type HolderRow,
+  type IsOpen,
+} from '../src/catalog/claims.js';
 import { claimDatabaseDeletion, closeDatabaseDeletion } from '../src/catalog/database-deletion.js';
 import { findNode } from '../src/catalog/nodes.js';
 import {
@@ -58,6 +64,9 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
 
     claimDatabaseDeletion: (holder: HolderRef, input: DeleteDatabaseInput) =>
       claimDatabaseDeletion(catalog, claimant(holder, input), input.database, { isOpen }),
+
+    abandonClaim: (holder: HolderRef, input: { readonly actor: string }) =>
+      abandonClaim(catalog, claimant(holder, input)),
 
     closeCreation: (holder: HolderRef, input: CreateRegionGroupsInput) =>
       closeCreation(catalog, holder, input),

@@ -10,6 +10,8 @@ export const FAILURE = {
   HELD: 'Held',
   /** The claim cannot be granted to anybody as asked; details: [code]. */
   REJECTED: 'Rejected',
+  /** The operation is past its point of no return. */
+  NOT_CANCELLABLE: 'NotCancellable',
   /** Some region groups missed their quorum; details: [CreationResult]. */
   REGION_GROUPS_INCOMPLETE: 'RegionGroupsIncomplete',
 } as const;

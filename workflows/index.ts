@@ -3,3 +3,4 @@ export { createRegionGroups } from './regions/create-region-groups.js';
 export { deleteDatabase } from './regions/delete-database.js';
 export { recreateMissingReplicas } from './regions/recreate-missing-replicas.js';
 export { removeRegionGroups } from './regions/remove-region-groups.js';
+export { sweepReplicas } from './regions/sweep-replicas.js';

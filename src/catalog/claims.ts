@@ -1,4 +1,4 @@
-import type { Selectable } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { type ClaimVerdict, type FoundHolder, judgeClaim } from '../rules/claims.js';
 import type { Holder, HolderRef, RegionWorkflow } from '../rules/words.js';
 import { type Catalog, type CatalogTransaction, nextEpoch } from './catalog.js';
@@ -34,7 +34,8 @@ export interface ClaimRejected {
     | 'REGION_GROUP_NOT_FOUND'
     | 'REGION_GROUP_REMOVING'
     | 'REQUEST_REUSED'
-    | 'NOT_ENOUGH_NODES';
+    | 'NOT_ENOUGH_NODES'
+    | 'CLAIM_ABANDONED';
   readonly message: string;
 }
 
@@ -85,7 +86,8 @@ export async function claim<T>(
   for (;;) {
     try {
       return await catalog.transaction().execute(async (transaction) => {
-        const self = await ensureHolder(transaction, claimant);
+        const self = await ensureHolder(transaction, claimant, 'KEY_SHARE');
+        if (isAbandoned(self)) reject('CLAIM_ABANDONED', 'the claim was canceled before it was made');
         const predecessor = from && (await findHolder(transaction, from));
         return transact(transaction, { self, predecessor, open });
       });
@@ -95,6 +97,37 @@ export async function claim<T>(
       for (const holder of error.holders) open.set(holder.holder_id, await isOpen(refOf(holder)));
     }
   }
+}
+
+/**
+ * Makes sure that a claim which was not answered is not made later: CLAIMED when it was made after all. The holder's row
+ * orders the two: whoever comes second sees what the first one did.
+ */
+export async function abandonClaim(catalog: Catalog, claimant: Claimant): Promise<'ABANDONED' | 'CLAIMED'> {
+  return catalog.transaction().execute(async (transaction) => {
+    const self = await ensureHolder(transaction, claimant, 'UPDATE');
+    for (const table of ['database', 'region_group'] as const) {
+      const held = await transaction
+        .selectFrom(table)
+        .select('epoch')
+        .where('holder_id', '=', self.holder_id)
+        .limit(1)
+        .executeTakeFirst();
+      if (held !== undefined) return 'CLAIMED';
+    }
+    await transaction
+      .updateTable('holder')
+      .set({ ended_at: sql<Date>`now()`, outcome: JSON.stringify(ABANDONED) })
+      .where('holder_id', '=', self.holder_id)
+      .execute();
+    return 'ABANDONED';
+  });
+}
+
+const ABANDONED = { abandoned: true } as const;
+
+function isAbandoned({ outcome }: HolderRow): boolean {
+  return typeof outcome === 'object' && outcome !== null && 'abandoned' in outcome;
 }
 
 /** A locked row that can be held: a region group or a database. */
@@ -199,7 +232,15 @@ function refOf(row: HolderRow): HolderRef {
   return { workflowId: row.workflow_id, firstRunId: row.first_run_id };
 }
 
-async function ensureHolder(transaction: CatalogTransaction, claimant: Claimant): Promise<HolderRow> {
+/**
+ * The claimant's row, made when it is new. Claims share it, so that they never wait for somebody who marks it as superseded
+ * while he waits for the rows that they have locked; an abandoning excludes them.
+ */
+async function ensureHolder(
+  transaction: CatalogTransaction,
+  claimant: Claimant,
+  lock: 'KEY_SHARE' | 'UPDATE',
+): Promise<HolderRow> {
   await transaction
     .insertInto('holder')
     .values({
@@ -211,7 +252,12 @@ async function ensureHolder(transaction: CatalogTransaction, claimant: Claimant)
     })
     .onConflict((conflict) => conflict.columns(['workflow_id', 'first_run_id']).doNothing())
     .execute();
-  return (await findHolder(transaction, claimant))!;
+  const row = transaction
+    .selectFrom('holder')
+    .selectAll()
+    .where('workflow_id', '=', claimant.workflowId)
+    .where('first_run_id', '=', claimant.firstRunId);
+  return (lock === 'UPDATE' ? row.forUpdate() : row.forKeyShare()).executeTakeFirstOrThrow();
 }
 
 async function holdersOf(

@@ -113,5 +113,17 @@ async function regions(db: Kysely<unknown>): Promise<void> {
       PRIMARY KEY (group_id, node_id)
     );
     CREATE INDEX forgotten_replica_node ON forgotten_replica (node_id);
+
+    -- Where a sweep found nodes and catalog to differ, and since when. node_id is empty for a region group that lacks
+    -- replicas which no node is to have.
+    CREATE TABLE sighting (
+      node_id text NOT NULL,
+      group_id bigint NOT NULL,
+      kind text NOT NULL CHECK (kind IN ('LEAKED', 'MISSING')),
+      first_seen timestamptz NOT NULL DEFAULT now(),
+      repair_epoch bigint,
+      attempt int NOT NULL DEFAULT 1,
+      PRIMARY KEY (node_id, group_id)
+    );
   `.execute(db);
 }

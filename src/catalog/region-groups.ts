@@ -372,26 +372,28 @@ export async function closing<T>(
   step: (transaction: CatalogTransaction, self: HolderRow) => Promise<T>,
 ): Promise<T> {
   return catalog.transaction().execute(async (transaction) => {
-    const self = await transaction
-      .selectFrom('holder')
-      .selectAll()
-      .where('workflow_id', '=', ref.workflowId)
-      .where('first_run_id', '=', ref.firstRunId)
-      .forUpdate()
-      .executeTakeFirstOrThrow();
+    const self = await findHolder(transaction, ref);
+    if (self === undefined) throw new Error(`${ref.workflowId} holds no claim that could be closed`);
     if (self.ended_at !== null) return self.outcome as T;
     const outcome = await step(transaction, self);
-    await endHolder(transaction, self, outcome);
-    return outcome;
+    if (await endHolder(transaction, self, outcome)) return outcome;
+    // Somebody closed it while the step waited for the rows: what he answered stands.
+    return (await findHolder(transaction, ref))!.outcome as T;
   });
 }
 
-async function endHolder(transaction: CatalogTransaction, self: HolderRow, outcome: unknown): Promise<void> {
-  await transaction
+async function endHolder(
+  transaction: CatalogTransaction,
+  self: HolderRow,
+  outcome: unknown,
+): Promise<boolean> {
+  const { numUpdatedRows } = await transaction
     .updateTable('holder')
     .set({ ended_at: sql<Date>`now()`, outcome: JSON.stringify(outcome) })
     .where('holder_id', '=', self.holder_id)
-    .execute();
+    .where('ended_at', 'is', null)
+    .executeTakeFirst();
+  return numUpdatedRows > 0n;
 }
 
 async function requireActive(transaction: CatalogTransaction, name: string): Promise<void> {

@@ -12,6 +12,7 @@ export interface CatalogTables {
   replica: ReplicaTable;
   partition: PartitionTable;
   forgotten_replica: ForgottenReplicaTable;
+  sighting: SightingTable;
 }
 
 type CreatedAt = ColumnType<Date, never, never>;
@@ -126,4 +127,16 @@ interface ForgottenReplicaTable {
   epoch: number;
   actor: string;
   since: CreatedAt;
+}
+
+/** A difference between a node and the catalog that a sweep found. */
+interface SightingTable {
+  /** Empty: the region group lacks replicas that no node is to have. */
+  node_id: string;
+  group_id: number;
+  kind: 'LEAKED' | 'MISSING';
+  first_seen: CreatedAt;
+  /** Fencing epoch of the leaked region's deletion; drawn once. */
+  repair_epoch: number | null;
+  attempt: Generated<number>;
 }

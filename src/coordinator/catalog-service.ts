@@ -4,6 +4,7 @@ import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
 import { z } from 'zod';
 import type { Catalog } from '../catalog/catalog.js';
 import { createDatabase, type DatabaseStatus, listDatabases } from '../catalog/databases.js';
+import { forgetReplica } from '../catalog/forgetting.js';
 import {
   holderProgress,
   listRegionGroups,
@@ -11,6 +12,7 @@ import {
   type RegionGroupStatus,
 } from '../catalog/inspection.js';
 import { listNodes } from '../catalog/nodes.js';
+import type { Logger } from '../log.js';
 import type { Settings } from '../model/settings.js';
 import {
   type CatalogService,
@@ -23,7 +25,9 @@ import {
   ACTOR_NAME,
   DATABASE_NAME,
   MAX_GROUPS_PER_REQUEST,
+  MAX_ID,
   MAX_REPLICATION_FACTOR,
+  NODE_NAME,
 } from '../rules/bounds.js';
 import type { Holder } from '../rules/words.js';
 import { validated } from './validation.js';
@@ -31,6 +35,11 @@ import { validated } from './validation.js';
 const PAGE = 1_000;
 const databaseName = z.string().regex(DATABASE_NAME, `a database name matches ${DATABASE_NAME.source}`);
 const creation = z.object({ name: databaseName, actor: z.string().regex(ACTOR_NAME) });
+const forgetting = z.object({
+  groupId: z.number().int().min(1).max(MAX_ID),
+  nodeId: z.string().regex(NODE_NAME),
+  actor: z.string().regex(ACTOR_NAME),
+});
 const plan = z.object({
   database: databaseName,
   groups: z.number().int().min(1).max(MAX_GROUPS_PER_REQUEST),
@@ -38,7 +47,11 @@ const plan = z.object({
 });
 
 /** Shows operators the catalog, and makes the changes that need no node. */
-export function catalogService(catalog: Catalog, settings: Settings): ServiceImpl<typeof CatalogService> {
+export function catalogService(
+  catalog: Catalog,
+  settings: Settings,
+  log: Logger,
+): ServiceImpl<typeof CatalogService> {
   return {
     async listNodes() {
       const nodes = await listNodes(catalog, settings.nodeTimeoutMs);
@@ -112,6 +125,32 @@ export function catalogService(catalog: Catalog, settings: Settings): ServiceImp
         );
       }
       return { placements: placements.map((nodeIds) => ({ nodeIds: [...nodeIds] })) };
+    },
+
+    async forgetReplica(request) {
+      const { groupId, nodeId, actor } = validated(forgetting, {
+        ...request,
+        groupId: Number(request.groupId),
+      });
+      const { dryRun } = request;
+      const verdict = await forgetReplica(
+        catalog,
+        { groupId, nodeId, actor },
+        { nodeTimeoutMs: settings.nodeTimeoutMs, dryRun },
+      );
+      switch (verdict.kind) {
+        case 'FORGOTTEN':
+          if (!dryRun) log.warn({ region: groupId, node: nodeId, actor }, 'replica let go of');
+          return {};
+        case 'NO_REPLICA':
+          throw new ConnectError(`region group ${groupId} has no replica on ${nodeId}`, Code.NotFound);
+        case 'NODE_ALIVE':
+          throw new ConnectError(
+            `${nodeId} lives (last heartbeat ${Math.round(verdict.silentMs / 1_000)} s ago) and can answer for itself: ` +
+              'a replica is let go of only when its node is away for good',
+            Code.FailedPrecondition,
+          );
+      }
     },
 
     async getHolder({ workflowId, firstRunId }) {

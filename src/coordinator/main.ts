@@ -27,7 +27,7 @@ await runProcess('coordinator', async (log, stopping) => {
       interceptors: [translateErrors(log)],
       routes: (router) => {
         router.service(NodeRegistryService, nodeRegistryService(catalog, settings, log));
-        router.service(CatalogService, catalogService(catalog, settings));
+        router.service(CatalogService, catalogService(catalog, settings, log));
       },
     }),
   );

@@ -11,6 +11,20 @@ export interface RegionEngine {
    * another one did.
    */
   submit(node: EngineNode, operations: readonly RegionOperation[]): Promise<OperationStatus[]>;
+
+  /**
+   * Every region of this catalog of which anything is left on the node, whether the catalog knows it or not. Throws like
+   * `submit`.
+   */
+  listRegions(node: EngineNode, catalogId: string): AsyncIterable<RegionOnNode>;
+}
+
+export interface RegionOnNode {
+  readonly groupId: number;
+  /** Its deletion has begun on the node. */
+  readonly deleting: boolean;
+  /** Highest epoch that the node accepted for it; 0 when it came about without any operation. */
+  readonly epoch: number;
 }
 
 export interface EngineNode {

@@ -54,6 +54,16 @@ export interface DeleteDatabaseInput {
   readonly actor: string;
 }
 
+export type RepairMode = 'observe' | 'repair';
+
+export interface SweepReplicasInput {
+  /** `observe` reports and changes no node; both drive on claims whose workflow is gone. */
+  readonly mode: RepairMode;
+  /** What differs for a shorter time is not reported. Milliseconds. */
+  readonly gracePeriodMs: number;
+  readonly actor: string;
+}
+
 /** Who acted when a workflow was started without saying it, for example by `temporal workflow start`. */
 export const UNKNOWN_ACTOR = 'unknown';
 
@@ -86,6 +96,21 @@ export function removeRegionGroupsInput(value: unknown): RemoveRegionGroupsInput
 export function deleteDatabaseInput(value: unknown): DeleteDatabaseInput {
   const input = object(value, ['database', 'actor']);
   return { database: text(input, 'database', DATABASE_NAME), actor: actor(input) };
+}
+
+export const DEFAULT_GRACE_PERIOD_MS = 300_000;
+const DAY_MS = 86_400_000;
+
+export function sweepReplicasInput(value: unknown): SweepReplicasInput {
+  const input = object(value ?? {}, ['mode', 'gracePeriodMs', 'actor']);
+  return {
+    mode: input['mode'] === undefined ? 'observe' : oneOf(input, 'mode', ['observe', 'repair']),
+    gracePeriodMs:
+      input['gracePeriodMs'] === undefined
+        ? DEFAULT_GRACE_PERIOD_MS
+        : integer(input, 'gracePeriodMs', 0, DAY_MS),
+    actor: actor(input),
+  };
 }
 
 type Fields = Record<string, unknown>;

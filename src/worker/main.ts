@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createRegionActivities } from '../../activities/regions.js';
+import { createSweepActivities } from '../../activities/sweep.js';
 import { catalogId, openCatalog } from '../catalog/catalog.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
 import { createLogger, type Logger } from '../log.js';
@@ -24,19 +25,20 @@ await runProcess('worker', async (log, stopping) => {
   const catalog = openCatalog(settings, { name: 'steward-worker' });
   const clients = new NodeClients(settings.rpcDeadlineMs);
 
+  const dependencies = {
+    catalog,
+    catalogId: await catalogId(catalog),
+    engine: new ReferenceRegionEngine(clients),
+    isOpen: isOpenBy(client),
+    settings,
+    log: createLogger('regions'),
+  };
   const worker = await Worker.create({
     connection,
     namespace,
     taskQueue: settings.taskQueue,
     workflowBundle: { codePath: fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url)) },
-    activities: createRegionActivities({
-      catalog,
-      catalogId: await catalogId(catalog),
-      engine: new ReferenceRegionEngine(clients),
-      isOpen: isOpenBy(client),
-      settings,
-      log: createLogger('regions'),
-    }),
+    activities: { ...createRegionActivities(dependencies), ...createSweepActivities(dependencies) },
     // A killed worker's next workflow task waits for its sticky queue: keep that short.
     stickyQueueScheduleToStartTimeout: '1s',
     shutdownGraceTime: '5s',

@@ -1,11 +1,4 @@
-import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import {
-  ApplicationFailure,
-  isCancellation,
-  ParentClosePolicy,
-  startChild,
-  upsertSearchAttributes,
-} from '@temporalio/workflow';
+import { ApplicationFailure, isCancellation, upsertSearchAttributes } from '@temporalio/workflow';
 import type { RegionActivities } from '../../activities/regions.js';
 import type { CreationClosing, GroupReport } from '../../src/catalog/region-groups.js';
 import {
@@ -15,17 +8,20 @@ import {
   type RemoveRegionGroupsInput,
 } from '../../src/rules/input.js';
 import type { Holder } from '../../src/rules/words.js';
+import { startDetached } from '../detached.js';
 import { FAILURE, grantedOrFail, guarded } from '../failures.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
-import { beyondCancellation, reconcileNodes, thisHolder } from './reconcile.js';
+import { beyondCancellation, Cancellable, canceled } from './cancellation.js';
+import { reconcileNodes, thisHolder } from './reconcile.js';
 
 const { claimCreation, closeCreation } =
   proxySteps<Pick<RegionActivities, 'claimCreation' | 'closeCreation'>>();
 
 export type CreationResult =
   | { readonly outcome: 'RUNNING'; readonly complete: number; readonly incomplete: number }
-  | { readonly outcome: 'SUPERSEDED'; readonly by: Holder; readonly complete: number; readonly lost: number };
+  | { readonly outcome: 'SUPERSEDED'; readonly by: Holder; readonly complete: number; readonly lost: number }
+  | { readonly outcome: 'CANCELED'; readonly complete: number };
 
 /**
  * Creates region groups with their replicas on live nodes. A region group runs as soon as it has its quorum; what it still
@@ -39,27 +35,27 @@ export async function createRegionGroups(raw: CreateRegionGroupsInput): Promise<
     { key: stewardActor, value: input.actor },
     { key: stewardPhase, value: 'CREATING' },
   ]);
+  const cancellable = new Cancellable();
   const claim = grantedOrFail(await beyondCancellation(() => claimCreation(thisHolder(), input)));
 
+  const headline = `Creating ${input.groups} ${input.kind} region groups of ${input.database}`;
   const cancellation = await orCancellation(
-    reconcileNodes(
-      'create',
-      claim.nodes,
-      `Creating ${input.groups} ${input.kind} region groups of ${input.database}`,
-    ),
+    cancellable.run(() => reconcileNodes('create', claim.nodes, headline)),
   );
+  cancellable.pass('the creation is over; take region groups away with: steward region-group remove');
 
   const closing = await beyondCancellation(() => closeCreation(thisHolder(), input));
   await beyondCancellation(() => startSuccessors(input, closing));
   upsertSearchAttributes([{ key: stewardPhase, value: 'DONE' }]);
-  if (cancellation !== undefined) throw cancellation;
+  if (cancellation !== undefined) return canceled(cancellation, { complete: closing.complete });
   return creationResult(input, closing);
 }
 
 async function startSuccessors(input: CreateRegionGroupsInput, closing: CreationClosing): Promise<void> {
   const from = thisHolder();
   const successor = { from, actor: input.actor };
-  const name = `database/${input.database}/create/${input.request}`;
+  // Named after this chain, so that a creation that is driven on hands over to a successor of its own.
+  const name = `database/${input.database}/create/${input.request}/${from.firstRunId.slice(0, 8)}`;
   if (closing.incomplete > 0) {
     const missing: RecreateMissingReplicasInput = { ...successor, database: input.database };
     await startDetached('recreateMissingReplicas', `${name}/recreate`, missing);
@@ -67,19 +63,6 @@ async function startSuccessors(input: CreateRegionGroupsInput, closing: Creation
   if (closing.withoutQuorum > 0) {
     const teardown: RemoveRegionGroupsInput = successor;
     await startDetached('removeRegionGroups', `${name}/teardown`, teardown);
-  }
-}
-
-/** Starts a workflow that lives on when this one ends. One that runs already under the id was started by us before. */
-async function startDetached(workflowType: string, workflowId: string, input: unknown): Promise<void> {
-  try {
-    await startChild(workflowType, {
-      workflowId,
-      args: [input],
-      parentClosePolicy: ParentClosePolicy.ABANDON,
-    });
-  } catch (error) {
-    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
   }
 }
 

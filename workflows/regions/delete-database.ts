@@ -5,10 +5,11 @@ import type { Holder } from '../../src/rules/words.js';
 import { grantedOrFail, guarded } from '../failures.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
-import { beyondCancellation, reconcileNodes, thisHolder } from './reconcile.js';
+import { beyondCancellation, Cancellable } from './cancellation.js';
+import { reconcileNodes, thisHolder } from './reconcile.js';
 
-const { claimDatabaseDeletion, closeDatabaseDeletion } =
-  proxySteps<Pick<RegionActivities, 'claimDatabaseDeletion' | 'closeDatabaseDeletion'>>();
+const { abandonClaim, claimDatabaseDeletion, closeDatabaseDeletion } =
+  proxySteps<Pick<RegionActivities, 'abandonClaim' | 'claimDatabaseDeletion' | 'closeDatabaseDeletion'>>();
 
 export type DatabaseDeletionResult =
   | { readonly outcome: 'DELETED'; readonly groups: number; readonly replicas: number }
@@ -20,8 +21,14 @@ export type DatabaseDeletionResult =
  */
 export async function deleteDatabase(raw: DeleteDatabaseInput): Promise<DatabaseDeletionResult> {
   const input = guarded(deleteDatabaseInput, raw);
+  const claim = grantedOrFail(
+    await new Cancellable().claimPastReturn(
+      () => claimDatabaseDeletion(thisHolder(), input),
+      () => abandonClaim(thisHolder(), input),
+      'the deletion has begun: regions may be gone already, so it goes on to its end',
+    ),
+  );
   return beyondCancellation(async () => {
-    const claim = grantedOrFail(await claimDatabaseDeletion(thisHolder(), input));
     upsertSearchAttributes([
       { key: stewardDatabase, value: input.database },
       { key: stewardActor, value: input.actor },

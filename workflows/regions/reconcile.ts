@@ -1,9 +1,10 @@
-import { CancellationScope, proxyActivities, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import { proxyActivities, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { ReconcileVerb } from '../../activities/reconcile-regions.js';
 import type { RegionActivities } from '../../activities/regions.js';
 import type { NodeWork } from '../../src/catalog/region-groups.js';
 import type { HolderRef } from '../../src/rules/words.js';
 import { RECONCILE } from '../activity-options.js';
+import { onIgnoredCancellation } from './cancellation.js';
 
 const { reconcileRegions } = proxyActivities<Pick<RegionActivities, 'reconcileRegions'>>(RECONCILE);
 
@@ -24,6 +25,7 @@ export async function reconcileNodes(
 ): Promise<void> {
   const holder = thisHolder();
   const progress = new NodeProgress(headline, verb, nodes);
+  if (verb === 'delete') onIgnoredCancellation(() => progress.cancellationIgnored());
   await Promise.all(
     nodes.map(async ({ nodeId, replicas }) => {
       const summary = `${verb} ${replicas} ${replicas === 1 ? 'region' : 'regions'} on ${nodeId}`;
@@ -36,6 +38,7 @@ export async function reconcileNodes(
 /** Details that the Web UI shows of a running workflow: a line of Markdown for each node. */
 class NodeProgress {
   readonly #done = new Set<string>();
+  #note = '';
 
   constructor(
     private readonly headline: string,
@@ -50,18 +53,20 @@ class NodeProgress {
     this.#show();
   }
 
+  cancellationIgnored(): void {
+    this.#note = 'A cancellation was asked for and is ignored: the removal is past its point of no return.';
+    this.#show();
+  }
+
   #show(): void {
     const rows = this.nodes.map(
       ({ nodeId, replicas }) =>
         `| ${nodeId} | ${replicas} | ${this.#done.has(nodeId) ? 'done' : `${this.verb} under way: see its pending activity`} |`,
     );
     setCurrentDetails(
-      [`${this.headline}`, '', '| node | regions | state |', '| --- | --- | --- |', ...rows].join('\n'),
+      [this.headline, this.#note, '', '| node | regions | state |', '| --- | --- | --- |', ...rows].join(
+        '\n',
+      ),
     );
   }
-}
-
-/** Runs `work` so that a cancellation does not reach it: it is past its point of no return. */
-export function beyondCancellation<T>(work: () => Promise<T>): Promise<T> {
-  return CancellationScope.nonCancellable(work);
 }

@@ -5,9 +5,11 @@ import type { Holder } from '../../src/rules/words.js';
 import { grantedOrFail, guarded } from '../failures.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
-import { beyondCancellation, reconcileNodes, thisHolder } from './reconcile.js';
+import { beyondCancellation, Cancellable } from './cancellation.js';
+import { reconcileNodes, thisHolder } from './reconcile.js';
 
-const { claimRemoval, closeRemoval } = proxySteps<Pick<RegionActivities, 'claimRemoval' | 'closeRemoval'>>();
+const { abandonClaim, claimRemoval, closeRemoval } =
+  proxySteps<Pick<RegionActivities, 'abandonClaim' | 'claimRemoval' | 'closeRemoval'>>();
 
 export type RemovalResult =
   | { readonly outcome: 'REMOVED'; readonly groups: number; readonly replicas: number }
@@ -19,8 +21,14 @@ export type RemovalResult =
  */
 export async function removeRegionGroups(raw: RemoveRegionGroupsInput): Promise<RemovalResult> {
   const input = guarded(removeRegionGroupsInput, raw);
+  const claim = grantedOrFail(
+    await new Cancellable().claimPastReturn(
+      () => claimRemoval(thisHolder(), input),
+      () => abandonClaim(thisHolder(), input),
+      'the removal has begun: regions may be gone already, so it goes on to its end',
+    ),
+  );
   return beyondCancellation(async () => {
-    const claim = grantedOrFail(await claimRemoval(thisHolder(), input));
     upsertSearchAttributes([
       ...(claim.database === undefined ? [] : [{ key: stewardDatabase, value: claim.database }]),
       { key: stewardActor, value: input.actor },

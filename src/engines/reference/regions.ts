@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import { RegionInfo_State } from '../../rpc/gen/steward/worker/v1/inventory_pb.js';
 import {
   OperationError_Code,
   type OperationSchema,
@@ -11,7 +12,14 @@ import {
   SubmitRequestSchema,
 } from '../../rpc/gen/steward/worker/v1/operation_pb.js';
 import type { NodeClients } from '../../rpc/node-clients.js';
-import type { EngineNode, OperationStatus, Refused, RegionEngine, RegionOperation } from '../regions.js';
+import type {
+  EngineNode,
+  OperationStatus,
+  Refused,
+  RegionEngine,
+  RegionOnNode,
+  RegionOperation,
+} from '../regions.js';
 
 /** Drives nodes that speak the worker contract (proto/steward/worker/v1). */
 export class ReferenceRegionEngine implements RegionEngine {
@@ -24,6 +32,24 @@ export class ReferenceRegionEngine implements RegionEngine {
     });
     const response = await this.clients.call(node, (client) => client.operations.submit(request));
     return operations.map((operation, index) => toStatus(operation, response.statuses[index], response.now));
+  }
+
+  async *listRegions(node: EngineNode, catalogId: string): AsyncIterable<RegionOnNode> {
+    const ref = { nodeId: node.nodeId, ledgerId: node.ledgerId };
+    let pageToken = '';
+    do {
+      const request = { node: ref, pageSize: 1_000, pageToken, catalogId };
+      const page = await this.clients.call(node, (client) => client.inventory.listRegions(request));
+      for (const { region, state, epoch } of page.regions) {
+        if (region?.catalogId !== catalogId) continue;
+        yield {
+          groupId: Number(region.groupId),
+          deleting: state === RegionInfo_State.DELETING,
+          epoch: Number(epoch),
+        };
+      }
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
   }
 }
 

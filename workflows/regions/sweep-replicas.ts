@@ -1,0 +1,103 @@
+import {
+  proxyActivities,
+  setCurrentDetails,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { NodeSurvey, SweepActivities } from '../../activities/sweep.js';
+import type { StandingHolder } from '../../src/catalog/sightings.js';
+import { type SweepReplicasInput, sweepReplicasInput } from '../../src/rules/input.js';
+import { DURABLE_STEP, RECONCILE } from '../activity-options.js';
+import { startDetached } from '../detached.js';
+import { guarded } from '../failures.js';
+import { stewardActor, stewardPhase } from '../search-attributes.js';
+
+const { nodesToSweep } = proxyActivities<SweepActivities>(DURABLE_STEP);
+const { surveyNode, repairLeaks, repairMissing, lackingReplicas, orphanedClaims } =
+  proxyActivities<SweepActivities>(RECONCILE);
+
+export interface SweepResult {
+  readonly mode: 'observe' | 'repair';
+  readonly nodes: readonly NodeSurvey[];
+  /** Region groups that lack replicas for longer than the grace, and nobody is bringing them. */
+  readonly lacking: readonly number[];
+  /** Leaked regions removed from nodes; only in `repair`. */
+  readonly removed: number;
+  /** Workflows started to bring missing replicas; only in `repair`. */
+  readonly recreations: readonly string[];
+  /** Workflows whose claim had lost its workflow, started again. */
+  readonly drivenOn: readonly string[];
+}
+
+/**
+ * Compares what nodes hold with what the catalog says, reports what has differed for longer than the grace, and in
+ * `repair` mends it. In both modes a claim whose workflow is gone is driven on (I8).
+ */
+export async function sweepReplicas(raw?: Partial<SweepReplicasInput>): Promise<SweepResult> {
+  const input = guarded(sweepReplicasInput, raw);
+  upsertSearchAttributes([
+    { key: stewardActor, value: input.actor },
+    { key: stewardPhase, value: input.mode === 'repair' ? 'SWEEP_REPAIR' : 'SWEEP_OBSERVE' },
+  ]);
+  const drivenOn = await driveOn(await orphanedClaims());
+  const nodeIds = await nodesToSweep();
+  const nodes = await Promise.all(
+    nodeIds.map((nodeId) =>
+      surveyNode.executeWithOptions({ summary: `survey ${nodeId}` }, [nodeId, input.gracePeriodMs]),
+    ),
+  );
+  setCurrentDetails(describe(nodes));
+  if (input.mode === 'observe') {
+    const lacking = await lackingReplicas(input.gracePeriodMs);
+    return { mode: 'observe', nodes, lacking, removed: 0, recreations: [], drivenOn };
+  }
+  const removed = await Promise.all(
+    nodes
+      .filter(({ leaked }) => leaked.length > 0)
+      .map(({ nodeId, leaked }) =>
+        repairLeaks.executeWithOptions({ summary: `delete ${leaked.length} leaked regions on ${nodeId}` }, [
+          nodeId,
+          leaked,
+        ]),
+      ),
+  );
+  const lost = nodes.flatMap(({ nodeId, missing }) => missing.map((groupId) => ({ nodeId, groupId })));
+  const missing = await repairMissing(lost, input.gracePeriodMs);
+  const recreations: string[] = [];
+  for (const { database, groups } of missing) {
+    const workflowId = `database/${database}/recreate/${workflowInfo().runId.slice(0, 8)}`;
+    await startDetached('recreateMissingReplicas', workflowId, { database, groups, actor: input.actor });
+    recreations.push(workflowId);
+  }
+  return {
+    mode: 'repair',
+    nodes,
+    lacking: missing.flatMap(({ groups }) => groups),
+    removed: removed.reduce((sum, count) => sum + count, 0),
+    recreations,
+    drivenOn,
+  };
+}
+
+/**
+ * Starts the workflow of each claim again, under its own id: as it was asked for, or, where the claim may have shrunk since,
+ * with what its holder still holds.
+ */
+async function driveOn(orphaned: readonly StandingHolder[]): Promise<string[]> {
+  for (const { workflowId, firstRunId, workflowType, input } of orphaned) {
+    const again =
+      workflowType === 'removeRegionGroups' || workflowType === 'recreateMissingReplicas'
+        ? { ...(input as object), groups: undefined, from: { workflowId, firstRunId } }
+        : input;
+    await startDetached(workflowType, workflowId, again);
+  }
+  return orphaned.map(({ workflowId }) => workflowId);
+}
+
+function describe(nodes: readonly NodeSurvey[]): string {
+  const rows = nodes.map(
+    ({ nodeId, regions, leakedTotal, missingTotal, unreachable }) =>
+      `| ${nodeId} | ${regions} | ${leakedTotal} | ${missingTotal} | ${unreachable ?? ''} |`,
+  );
+  return ['| node | regions | leaked | missing | |', '| --- | --- | --- | --- | --- |', ...rows].join('\n');
+}

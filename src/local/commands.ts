@@ -12,7 +12,6 @@ import { builtProgram } from './project.js';
 import { alreadyRunning, runStack, type StackPlan } from './stack.js';
 import { type RunningStack, readStack } from './stack-file.js';
 import { type LocalStatus, renderStatus, statusOf } from './status.js';
-import { stewardPlan } from './steward-plan.js';
 import { listenForStop, type StopSignals } from './stop-signals.js';
 import { type SupervisorInput, SupervisorMessage } from './supervisor-process.js';
 
@@ -73,7 +72,8 @@ async function startInForeground(
   const home = options.home ?? stewardHome();
   await runStack({
     home,
-    plan: options.plan ?? stewardPlan(),
+    // Loads the clients of both servers, which no other command needs.
+    plan: options.plan ?? (await import('./steward-plan.js')).stewardPlan(),
     ports: { ...options.ports },
     print,
     stop,

@@ -52,14 +52,15 @@ export class Supervisor {
    * @throws what the first service threw that could not be started, or the reason of `signal`; call `stop` then
    */
   async start(signal: AbortSignal): Promise<void> {
-    for (const stage of stages(this.#services, ({ service }) => service.startStage)) {
-      signal.throwIfAborted();
-      const given = new Promise<never>((_, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-      });
-      given.catch(() => {});
-      this.#print(`starting ${stage.map(({ service }) => service.name).join(', ')}`);
-      await Promise.race([Promise.all(stage.map((supervised) => supervised.run())), given]);
+    const { promise: givenUp, stopListening } = rejectionOf(signal);
+    try {
+      for (const stage of stages(this.#services, ({ service }) => service.startStage)) {
+        signal.throwIfAborted();
+        this.#print(`starting ${stage.map(({ service }) => service.name).join(', ')}`);
+        await Promise.race([Promise.all(stage.map((supervised) => supervised.run())), givenUp]);
+      }
+    } finally {
+      stopListening();
     }
   }
 
@@ -316,4 +317,16 @@ function stages(
 ): Supervised[][] {
   const numbers = [...new Set(services.map(stageOf))].sort((a, b) => a - b);
   return numbers.map((number) => services.filter((supervised) => stageOf(supervised) === number));
+}
+
+/** A promise that a signal rejects; it does so unheard when nobody awaits it any more. */
+function rejectionOf(signal: AbortSignal): { promise: Promise<never>; stopListening: () => void } {
+  let stopListening = () => {};
+  const promise = new Promise<never>((_, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    stopListening = () => signal.removeEventListener('abort', onAbort);
+  });
+  promise.catch(() => {});
+  return { promise, stopListening };
 }

@@ -2,11 +2,11 @@ import { ACTOR_NAME } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
 import { Coordinator } from './coordinator.js';
 import { Databases } from './databases.js';
-import { StewardError } from './errors.js';
 import { Nodes } from './nodes.js';
 import { Operations } from './operations.js';
 import { RegionGroups } from './region-groups.js';
 import type { Temporal, TemporalTarget } from './temporal.js';
+import { valid } from './validation.js';
 
 export interface ConnectOptions {
   /** Base URL of a coordinator, such as `http://127.0.0.1:7400`. */
@@ -22,7 +22,7 @@ export interface ConnectOptions {
 /**
  * Steward for programs: the same nouns as the `steward` command. What changes a node is an operation, a workflow of
  * Temporal that goes on whether or not somebody waits for it. Every input is validated before anything is sent (I10), and
- * everything that fails is a {@link StewardError}.
+ * everything that fails is a `StewardError`.
  */
 export class StewardClient {
   readonly nodes: Nodes;
@@ -35,7 +35,7 @@ export class StewardClient {
   #temporal: Promise<Temporal> | undefined;
 
   private constructor(options: ConnectOptions) {
-    const actor = text({ actor: options.actor }, 'actor', ACTOR_NAME);
+    const actor = valid(() => text({ actor: options.actor }, 'actor', ACTOR_NAME));
     this.#target = options.temporal ?? {};
     this.#taskQueue = options.taskQueue ?? 'steward';
     this.#coordinator = new Coordinator(options.coordinatorUrl);
@@ -53,11 +53,7 @@ export class StewardClient {
    * @throws StewardError INVALID_INPUT
    */
   static async connect(options: ConnectOptions): Promise<StewardClient> {
-    try {
-      return new StewardClient(options);
-    } catch (error) {
-      throw StewardError.from(error);
-    }
+    return new StewardClient(options);
   }
 
   /** Closes the connections that the client made. Operations go on. */

@@ -1,9 +1,9 @@
 import { DATABASE_NAME } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
 import type { Coordinator } from './coordinator.js';
-import { StewardError } from './errors.js';
 import { databaseFrom } from './messages.js';
 import type { Database } from './model.js';
+import { valid } from './validation.js';
 
 /** `client.databases` */
 export class Databases {
@@ -39,9 +39,5 @@ export class Databases {
 
 /** @throws StewardError INVALID_INPUT */
 export function databaseName(name: unknown): string {
-  try {
-    return text({ name }, 'name', DATABASE_NAME);
-  } catch (error) {
-    throw StewardError.from(error);
-  }
+  return valid(() => text({ name }, 'name', DATABASE_NAME));
 }

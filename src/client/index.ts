@@ -7,9 +7,16 @@ export type { Holder, HolderRef, RegionKind } from '../rules/words.js';
 export { type ConnectOptions, StewardClient } from './client.js';
 export type { Databases } from './databases.js';
 export { describeHolder, StewardError, type StewardErrorCode, type StewardErrorOptions } from './errors.js';
+export type { Fault, FaultKind, NodeFaults } from './faults.js';
 export type * from './model.js';
 export type { Nodes } from './nodes.js';
 export { OperationHandle, type Superseded, type WaitOptions, type WatchOptions } from './operation-handle.js';
 export type { DescribeOptions, OperationFilter, Operations } from './operations.js';
-export type { Ended, RegionGroupCreation, RegionGroupFilter, RegionGroups } from './region-groups.js';
+export type {
+  Ended,
+  RegionGroupCreation,
+  RegionGroupFilter,
+  RegionGroupPlanning,
+  RegionGroups,
+} from './region-groups.js';
 export type { TemporalAddress, TemporalConnection, TemporalTarget } from './temporal.js';

@@ -9,6 +9,7 @@ import { holderFrom } from './messages.js';
 import type { Operation, OperationDescription, OperationProgress } from './model.js';
 import { OperationHandle, supersededBy } from './operation-handle.js';
 import type { Temporal } from './temporal.js';
+import { valid } from './validation.js';
 
 const WORKFLOW_TYPES = Object.keys({
   createRegionGroups: true,
@@ -63,7 +64,7 @@ export class Operations {
    */
   async get(operationId: string, options: DescribeOptions = {}): Promise<OperationDescription> {
     const temporal = await this.temporal();
-    const id = validId(operationId);
+    const id = valid(() => text({ operationId }, 'operationId', ACTOR_NAME));
     return this.#describe(temporal, id, undefined, options);
   }
 
@@ -217,13 +218,5 @@ export class Operations {
       const { code, message, details } = StewardError.from(error);
       return { failure: { code, message, ...(details !== undefined && { details }) } };
     }
-  }
-}
-
-function validId(operationId: unknown): string {
-  try {
-    return text({ operationId }, 'operationId', ACTOR_NAME);
-  } catch (error) {
-    throw StewardError.from(error);
   }
 }

@@ -13,12 +13,12 @@ import {
 import type { RegionKind } from '../rules/words.js';
 import type { Coordinator } from './coordinator.js';
 import { databaseName } from './databases.js';
-import { StewardError } from './errors.js';
 import { regionGroupFrom } from './messages.js';
 import type { RegionGroup, RegionGroupPlan } from './model.js';
 import type { OperationHandle, Superseded } from './operation-handle.js';
 import type { Operations } from './operations.js';
 import type { Start, Temporal } from './temporal.js';
+import { valid } from './validation.js';
 
 export interface RegionGroupCreation {
   readonly database: string;
@@ -29,6 +29,12 @@ export interface RegionGroupCreation {
   readonly replicationFactor: number;
   /** Names this request, so that asking twice creates once; a new name when absent. */
   readonly request?: string | undefined;
+}
+
+/** A creation to be planned. */
+export interface RegionGroupPlanning
+  extends Pick<RegionGroupCreation, 'kind' | 'groups' | 'replicationFactor'> {
+  readonly database?: string | undefined;
 }
 
 export interface RegionGroupFilter {
@@ -57,7 +63,7 @@ export class RegionGroups {
    */
   async create(creation: RegionGroupCreation): Promise<OperationHandle<Ended<CreationResult>>> {
     const { request = shortId() } = creation;
-    const input = valid(createRegionGroupsInput, { ...creation, request, actor: this.actor });
+    const input = valid(() => createRegionGroupsInput({ ...creation, request, actor: this.actor }));
     const { database, kind, groups, replicationFactor } = input;
     const what = `${counted(groups, `${kind} region group`)} of ${replicationFactor} replicas`;
     return this.#start({
@@ -82,7 +88,7 @@ export class RegionGroups {
     readonly database: string;
     readonly groups: readonly number[];
   }): Promise<OperationHandle<Ended<RecreationResult>>> {
-    const input = valid(recreateMissingReplicasInput, { ...what, actor: this.actor });
+    const input = valid(() => recreateMissingReplicasInput({ ...what, actor: this.actor }));
     const groups = input.groups ?? [];
     const subject = named(groups);
     return this.#start({
@@ -102,7 +108,7 @@ export class RegionGroups {
    * @throws StewardError INVALID_INPUT; HELD when a removal of the one region group runs already; UNAVAILABLE
    */
   async remove(what: { readonly groups: readonly number[] }): Promise<OperationHandle<Ended<RemovalResult>>> {
-    const input = valid(removeRegionGroupsInput, { groups: what.groups, actor: this.actor });
+    const input = valid(() => removeRegionGroupsInput({ groups: what.groups, actor: this.actor }));
     const groups = input.groups ?? [];
     return this.#start({
       workflowType: 'removeRegionGroups',
@@ -136,7 +142,7 @@ export class RegionGroups {
 
   /** @throws StewardError INVALID_INPUT, NOT_FOUND, UNAVAILABLE */
   async get(groupId: number): Promise<RegionGroup> {
-    const id = valid((input) => integer(input as Record<string, unknown>, 'groupId', 1, MAX_ID), { groupId });
+    const id = valid(() => integer({ groupId }, 'groupId', 1, MAX_ID));
     const { regionGroup } = await this.coordinator.ask((catalog) =>
       catalog.getRegionGroup({ groupId: BigInt(id) }),
     );
@@ -144,13 +150,21 @@ export class RegionGroups {
   }
 
   /**
-   * What a creation would do now; nothing is changed.
+   * What a creation would do now; nothing is changed. Without `database`: in one that is yet to be made.
    *
    * @throws StewardError as the creation would: INVALID_INPUT, NOT_FOUND, REJECTED (too few live nodes), UNAVAILABLE
    */
-  async plan(creation: RegionGroupCreation): Promise<RegionGroupPlan> {
-    const input = valid(createRegionGroupsInput, { request: 'plan', ...creation, actor: this.actor });
-    const { placements } = await this.coordinator.ask((catalog) => catalog.planRegionGroups(input));
+  async plan({ database, ...creation }: RegionGroupPlanning): Promise<RegionGroupPlan> {
+    const input = valid(() =>
+      createRegionGroupsInput({
+        ...creation,
+        database: database ?? 'planned',
+        request: 'plan',
+        actor: this.actor,
+      }),
+    );
+    const request = { ...input, database: database ?? '' };
+    const { placements } = await this.coordinator.ask((catalog) => catalog.planRegionGroups(request));
     return { placements: placements.map(({ nodeIds }) => nodeIds) };
   }
 
@@ -167,14 +181,6 @@ export function creationId({
   request,
 }: Pick<CreateRegionGroupsInput, 'database' | 'request'>): string {
   return `database/${database}/create/${request}`;
-}
-
-function valid<T>(guard: (value: unknown) => T, value: unknown): T {
-  try {
-    return guard(value);
-  } catch (error) {
-    throw StewardError.from(error);
-  }
 }
 
 function shortId(): string {

@@ -16,8 +16,10 @@ import { describeHolder, StewardError } from './errors.js';
 
 /** Where Temporal is; what is absent comes from the standard configuration (environment, profile). */
 export interface TemporalAddress {
-  readonly address?: string;
-  readonly namespace?: string;
+  readonly address?: string | undefined;
+  readonly namespace?: string | undefined;
+  /** A server without TLS or key, such as the local stack's: whatever profile there is, it is meant for another one. */
+  readonly plain?: boolean | undefined;
 }
 
 /** A connection of one's own, which stays open when the client is closed. */
@@ -65,7 +67,7 @@ export class Temporal {
       const { connection, namespace = 'default' } = target;
       return new Temporal(new Client({ connection, namespace }), 'Temporal', taskQueue, undefined);
     }
-    const config = temporalConfig();
+    const config = configOf(target);
     const address = target.address ?? config.connectionOptions.address ?? '127.0.0.1:7233';
     const name = `Temporal at ${address}`;
     try {
@@ -182,6 +184,24 @@ export class Temporal {
         pair(stewardActor, input.actor),
       ],
     };
+  }
+}
+
+function configOf({
+  plain,
+}: TemporalAddress): Pick<ReturnType<typeof temporalConfig>, 'connectionOptions' | 'namespace'> {
+  if (plain) return { connectionOptions: {}, namespace: 'default' };
+  try {
+    return temporalConfig();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StewardError(
+      'INVALID_INPUT',
+      `the configuration of Temporal's clients cannot be read: ${reason}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

@@ -41,7 +41,7 @@ const forgetting = z.object({
   actor: z.string().regex(ACTOR_NAME),
 });
 const plan = z.object({
-  database: databaseName,
+  database: z.literal('').or(databaseName),
   groups: z.number().int().min(1).max(MAX_GROUPS_PER_REQUEST),
   replicationFactor: z.number().int().min(1).max(MAX_REPLICATION_FACTOR),
 });
@@ -111,7 +111,7 @@ export function catalogService(
 
     async planRegionGroups(request) {
       const { database, groups, replicationFactor } = validated(plan, request);
-      await requireDatabase(database);
+      if (database !== '') await requireDatabase(database);
       const { live, placements } = await planRegionGroups(
         catalog,
         groups,

@@ -510,6 +510,8 @@ export const GetRegionGroupResponseSchema: GenMessage<GetRegionGroupResponse> = 
  */
 export type PlanRegionGroupsRequest = Message<"steward.coordinator.v1.PlanRegionGroupsRequest"> & {
   /**
+   * Empty for a database that is yet to be made.
+   *
    * @generated from field: string database = 1;
    */
   database: string;

@@ -15,6 +15,8 @@ interface Connection {
   readonly client: NodeClient;
   readonly session: Http2SessionManager;
   failures: number;
+  /** Why the last call was not answered. */
+  lastReason: string;
   /** Milliseconds of `performance.now()`. */
   nextCall: number;
 }
@@ -32,7 +34,7 @@ export class NodeClients {
   async call<T>(node: EngineNode, use: (client: NodeClient) => Promise<T>): Promise<T> {
     const connection = this.#connect(node.address);
     const waitMs = Math.ceil(connection.nextCall - performance.now());
-    if (waitMs > 0) throw new NodeUnreachable(node.nodeId, 'it did not answer a moment ago', waitMs);
+    if (waitMs > 0) throw new NodeUnreachable(node.nodeId, connection.lastReason, waitMs);
     try {
       const answer = await use(connection.client);
       connection.failures = 0;
@@ -44,9 +46,8 @@ export class NodeClients {
       connection.failures += 1;
       const retryAfterMs = unreachableDelayMs(connection.failures);
       connection.nextCall = performance.now() + retryAfterMs;
-      throw new NodeUnreachable(node.nodeId, `${Code[cause.code]}: ${cause.rawMessage}`, retryAfterMs, {
-        cause,
-      });
+      connection.lastReason = `${Code[cause.code]}: ${cause.rawMessage}`;
+      throw new NodeUnreachable(node.nodeId, connection.lastReason, retryAfterMs, { cause });
     }
   }
 
@@ -73,6 +74,7 @@ export class NodeClients {
       },
       session,
       failures: 0,
+      lastReason: '',
       nextCall: 0,
     };
     this.#connections.set(address, connection);

@@ -70,6 +70,8 @@ async function startInForeground(
   { stop, hasten }: StopSignals,
 ): Promise<void> {
   const home = options.home ?? stewardHome();
+  // A terminal that was closed, or a pipe that nobody reads, is no reason to leave the stack without its supervisor.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   await runStack({
     home,
     // Loads the clients of both servers, which no other command needs.
@@ -78,7 +80,7 @@ async function startInForeground(
     print,
     stop,
     hasten,
-    onRunning: (stack) => void welcome(stack, options, print),
+    onRunning: (stack) => void welcome(stack, options, print, stop),
   });
   print(`stopped; the data stay in ${layoutOf(home).data}`);
 }
@@ -137,19 +139,22 @@ async function startDetached(
   if (stack?.addresses === undefined) {
     throw new LocalStackError('START_FAILED', `the stack was stopped again at once; see ${logFile}`);
   }
-  await welcome({ ...stack, addresses: stack.addresses }, options, print);
+  await welcome({ ...stack, addresses: stack.addresses }, options, print, stop);
 }
 
 async function welcome(
   stack: RunningStack,
   options: StartOptions,
   print: (line: string) => void,
+  stop: AbortSignal,
 ): Promise<void> {
   try {
     await options.tour?.(stack, print);
   } catch (error) {
-    process.exitCode = 1;
-    print(`the tour failed: ${(error as Error).message}. The stack runs on.`);
+    if (!stop.aborted) {
+      process.exitCode = 1;
+      print(`the tour failed: ${(error as Error).message}. The stack runs on.`);
+    }
   }
   const status = statusOf(stack.home);
   // Stopped by Ctrl-C during the tour.
@@ -182,17 +187,26 @@ export async function stopLocal(options: StopOptions = {}): Promise<StopResult> 
   const home = options.home ?? stewardHome();
   const print = options.print ?? toStderr;
   const layout = layoutOf(home);
-  if (!existsSync(layout.run)) return { outcome: 'not-running' };
+  if (!existsSync(layout.run)) {
+    print(`no stack runs in ${home}`);
+    return { outcome: 'not-running' };
+  }
   let outcome: StopResult['outcome'] = 'not-running';
   for (let attempt = 0; attempt < 200; attempt++) {
     const result = await tryLock(layout.lock);
     if (result.held) {
       try {
         const stack = readStack(home);
-        if (stack === undefined) return { outcome };
+        if (stack === undefined) {
+          print(
+            outcome === 'stopped' ? `stopped; the data stay in ${layout.data}` : `no stack runs in ${home}`,
+          );
+          return { outcome };
+        }
         print(`the supervisor (pid ${stack.supervisor.pid}) is gone without a stop`);
         await endLeftovers(stack, print);
-        return { outcome: outcome === 'stopped' ? outcome : 'cleaned-up' };
+        if (outcome === 'not-running') outcome = 'cleaned-up';
+        return { outcome };
       } finally {
         await result.lock.release();
       }

@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
 import { Client } from 'pg';
@@ -162,6 +163,9 @@ async function embeddedTemporal({ layout, port, print, signal }: PlanContext): P
     start: (launch) => startProcess(spec, launch),
   };
   const address = `127.0.0.1:${port('temporal')}`;
+  // Also for the user's own `temporal` CLI.
+  const configFile = join(layout.home, 'temporal.toml');
+  writeFileSync(configFile, `[profile.default]\naddress = "${address}"\nnamespace = "default"\n`);
   return {
     address,
     namespace: 'default',
@@ -173,7 +177,7 @@ async function embeddedTemporal({ layout, port, print, signal }: PlanContext): P
           .filter((name) => name.startsWith('TEMPORAL_'))
           .map((name) => [name, undefined]),
       ),
-      TEMPORAL_CONFIG_FILE: '/dev/null',
+      TEMPORAL_CONFIG_FILE: configFile,
       TEMPORAL_ADDRESS: address,
       TEMPORAL_NAMESPACE: 'default',
     },

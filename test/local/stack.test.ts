@@ -147,6 +147,15 @@ test('a Ctrl-C that npm doubles is one, and a second one hastens', async () => {
   expect(recorded.filter(isAlive)).toEqual([]);
 });
 
+test('a terminal that is gone does not keep the stack from stopping in order', async () => {
+  const { child, ended } = await foreground();
+  child.stdout?.destroy();
+  child.stderr?.destroy();
+  child.kill('SIGHUP');
+  expect(await ended).toBe(0);
+  expect(journal().slice(3)).toEqual(['worker ended', 'coordinator ended', 'temporal ended']);
+});
+
 test('a detached stack runs on, is started only once, and is stopped by a command', async () => {
   const started = await command('detach');
   expect(started.code).toBe(0);
@@ -154,7 +163,7 @@ test('a detached stack runs on, is started only once, and is stopped by a comman
   const before = readFileSync(join(home, 'run', 'stack.json'), 'utf8');
   for (const how of ['start', 'detach']) {
     const second = await command(how);
-    expect(second).toMatchObject({ code: 3 });
+    expect(second.code, second.stderr).toBe(3);
     expect(second.stderr).toMatch(/running already \(supervisor pid \d+\); Web UI http.*Nothing was changed/);
   }
   expect(readFileSync(join(home, 'run', 'stack.json'), 'utf8')).toBe(before);

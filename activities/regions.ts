@@ -1,5 +1,5 @@
 import { activityInfo, heartbeat } from '@temporalio/activity';
-import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
+import { ApplicationFailure } from '@temporalio/common';
 import {
   abandonClaim,
   type Claimant,
@@ -28,6 +28,7 @@ import type {
 } from '../src/rules/input.js';
 import { describeReport } from '../src/rules/node-report.js';
 import type { HolderRef, RegionWorkflow } from '../src/rules/words.js';
+import { notReady } from './not-ready.js';
 import {
   nextPassMs,
   type ReconcileDependencies,
@@ -100,12 +101,7 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
         if (leftMs <= 0) return report.settled + (await giveUp(self, nodeId, message));
         delayMs = Math.min(delayMs, leftMs);
       }
-      throw ApplicationFailure.create({
-        type: 'NotReady',
-        message,
-        nextRetryDelay: delayMs,
-        category: ApplicationFailureCategory.BENIGN,
-      });
+      throw notReady(message, delayMs);
     },
   };
 

@@ -1,5 +1,5 @@
 import { heartbeat } from '@temporalio/activity';
-import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
+import { ApplicationFailure } from '@temporalio/common';
 import type { IsOpen } from '../src/catalog/claims.js';
 import { findNode, listNodes } from '../src/catalog/nodes.js';
 import {
@@ -23,6 +23,7 @@ import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import { formatOperationId } from '../src/rules/operation-id.js';
 import { pollDelayMs } from '../src/rules/pace.js';
 import { confirmed, type Differences, findDifferences } from '../src/rules/sweep.js';
+import { notReady } from './not-ready.js';
 import type { ReconcileDependencies } from './reconcile-regions.js';
 
 export interface SweepDependencies extends ReconcileDependencies {
@@ -129,12 +130,10 @@ export function createSweepActivities(dependencies: SweepDependencies) {
         throw error;
       }
       if (ages.length === 0) return removed;
-      throw ApplicationFailure.create({
-        type: 'NotReady',
-        message: `${nodeId}: ${ages.length} deletions of leaked regions open`,
-        nextRetryDelay: Math.ceil(pollDelayMs(Math.min(...ages))),
-        category: ApplicationFailureCategory.BENIGN,
-      });
+      throw notReady(
+        `${nodeId}: ${ages.length} deletions of leaked regions open`,
+        pollDelayMs(Math.min(...ages)),
+      );
     },
 
     /** Prepares what is missing for its recreation; `lost` are replicas that their nodes do not have. */

@@ -1,6 +1,7 @@
 /** Everything that the workflow bundle serves; the names are the workflow types. */
 export { createRegionGroups } from './regions/create-region-groups.js';
 export { deleteDatabase } from './regions/delete-database.js';
+export { drainLegacyQueue } from './regions/drain-legacy-queue.js';
 export { recreateMissingReplicas } from './regions/recreate-missing-replicas.js';
 export { removeRegionGroups } from './regions/remove-region-groups.js';
 export { sweepReplicas } from './regions/sweep-replicas.js';

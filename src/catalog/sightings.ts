@@ -82,6 +82,30 @@ export async function recordSightings(
   });
 }
 
+/** Remembers regions as leaked because somebody named them, without a grace. */
+export async function recordLeakedByName(
+  catalog: Catalog,
+  nodeId: string,
+  groupIds: readonly number[],
+): Promise<void> {
+  await sql`
+    INSERT INTO sighting (node_id, group_id, kind)
+    SELECT ${nodeId}, group_id, 'LEAKED' FROM unnest(${[...groupIds]}::bigint[]) AS group_id
+    ON CONFLICT DO NOTHING
+  `.execute(catalog);
+}
+
+/** Leaked regions of a node whose deletion was begun and is not known to have ended. */
+export async function openRepairs(catalog: Catalog, nodeId: string): Promise<number[]> {
+  const rows = await catalog
+    .selectFrom('sighting')
+    .select('group_id')
+    .where('node_id', '=', nodeId)
+    .where('repair_epoch', 'is not', null)
+    .execute();
+  return rows.map(({ group_id }) => group_id);
+}
+
 /** Drops the records of replicas that were let go of on a node that has nothing of them any more. */
 export async function dropGoneForgotten(
   catalog: Catalog,

@@ -1,6 +1,8 @@
 /** Every bound that an input is held to, in one place. */
 export const MAX_GROUPS_PER_REQUEST = 1_000;
 export const MAX_GROUPS_PER_REMOVAL = 10_000;
+/** Entries of a legacy queue in one operation: well below the 2 MiB of a payload. */
+export const MAX_LEGACY_ENTRIES = 5_000;
 export const MAX_REPLICATION_FACTOR = 9;
 /** Operations in one Submit: a control plane speaks to a node once for many regions. */
 export const SUBMIT_BATCH = 250;

@@ -4,6 +4,7 @@ import {
   MAX_GROUPS_PER_REMOVAL,
   MAX_GROUPS_PER_REQUEST,
   MAX_ID,
+  MAX_LEGACY_ENTRIES,
   MAX_REPLICATION_FACTOR,
   REQUEST_NAME,
 } from './bounds.js';
@@ -96,6 +97,21 @@ export function removeRegionGroupsInput(value: unknown): RemoveRegionGroupsInput
 export function deleteDatabaseInput(value: unknown): DeleteDatabaseInput {
   const input = object(value, ['database', 'actor']);
   return { database: text(input, 'database', DATABASE_NAME), actor: actor(input) };
+}
+
+export interface DrainLegacyQueueInput {
+  /** The queue's entries as they stand in the file; what is no task is accounted for as such. */
+  readonly entries: readonly unknown[];
+  readonly actor: string;
+}
+
+export function drainLegacyQueueInput(value: unknown): DrainLegacyQueueInput {
+  const input = object(value, ['entries', 'actor']);
+  const { entries } = input;
+  if (!Array.isArray(entries) || entries.length === 0 || entries.length > MAX_LEGACY_ENTRIES) {
+    throw new InvalidInput('entries', `expected 1 to ${MAX_LEGACY_ENTRIES} entries, got ${shown(entries)}`);
+  }
+  return { entries, actor: actor(input) };
 }
 
 export const DEFAULT_GRACE_PERIOD_MS = 300_000;

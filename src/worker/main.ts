@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { createLegacyQueueActivities } from '../../activities/legacy-queue.js';
 import { createRegionActivities } from '../../activities/regions.js';
 import { createSweepActivities } from '../../activities/sweep.js';
 import { catalogId, openCatalog } from '../catalog/catalog.js';
@@ -10,6 +11,7 @@ import { readSettings } from '../model/settings.js';
 import { runProcess } from '../process.js';
 import { NodeClients } from '../rpc/node-clients.js';
 import { temporalConfig } from '../temporal/connection.js';
+import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
 import { isOpenBy } from './liveness.js';
 
@@ -22,6 +24,8 @@ await runProcess('worker', async (log, stopping) => {
   const clientConnection = await Connection.connect(connectionOptions);
   await ensureSearchAttributes(clientConnection, namespace);
   const client = new Client({ connection: clientConnection, namespace });
+  const created = await ensureSchedules(client, settings.taskQueue);
+  if (created.length > 0) log.info({ created }, 'schedules created');
   const catalog = openCatalog(settings, { name: 'steward-worker' });
   const clients = new NodeClients(settings.rpcDeadlineMs);
 
@@ -38,7 +42,11 @@ await runProcess('worker', async (log, stopping) => {
     namespace,
     taskQueue: settings.taskQueue,
     workflowBundle: { codePath: fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url)) },
-    activities: { ...createRegionActivities(dependencies), ...createSweepActivities(dependencies) },
+    activities: {
+      ...createRegionActivities(dependencies),
+      ...createSweepActivities(dependencies),
+      ...createLegacyQueueActivities(dependencies),
+    },
     // A killed worker's next workflow task waits for its sticky queue: keep that short.
     stickyQueueScheduleToStartTimeout: '1s',
     shutdownGraceTime: '5s',

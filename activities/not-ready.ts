@@ -1,0 +1,18 @@
+import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
+import { NodeUnreachable } from '../src/engines/regions.js';
+
+/** Fails an attempt of an activity that is asked again: not an error, and the message names what blocks (I8). */
+export function notReady(message: string, nextRetryDelayMs: number): ApplicationFailure {
+  return ApplicationFailure.create({
+    type: 'NotReady',
+    message,
+    nextRetryDelay: Math.max(1, Math.ceil(nextRetryDelayMs)),
+    category: ApplicationFailureCategory.BENIGN,
+  });
+}
+
+/** A node that does not answer, or is another one than expected, as the blocker of so many operations. */
+export function unreachable(error: Error, operations: number): ApplicationFailure {
+  const delayMs = error instanceof NodeUnreachable ? error.retryAfterMs : 2_000;
+  return notReady(`${operations} operations open: BLOCKED: ${error.message}`, delayMs);
+}

@@ -64,11 +64,17 @@ export async function preparePostgres(options: PostgresOptions): Promise<Prepare
 
   const accounts = options.accounts ?? (await accountsToTry());
   const exists = existsSync(join(directory, 'data', 'PG_VERSION'));
+  // A cluster gets its name only when it is complete: this one was damaged later, and what is left may be dear to somebody.
+  if (!exists && existsSync(directory) && (await readdir(directory)).length > 0) {
+    throw new Error(
+      `${directory} is not empty and holds no PostgreSQL cluster (data/PG_VERSION is missing): ` +
+        'put its content back, or move it away to begin with an empty catalog',
+    );
+  }
   const home = exists ? directory : await mkdtemp(`${directory}.init-`);
   const account = await chooseAccount({ program: binaries.postgres, directory: home }, accounts);
   if (!exists) {
     await initialise(home, binaries, account);
-    await rm(directory, { recursive: true, force: true });
     await rename(home, directory);
   }
 

@@ -106,11 +106,15 @@ test('a server of an earlier run that nobody knows any more is stopped first', a
 test('what a crash in the middle of initdb left is removed, and the cluster made', async () => {
   const data = join(directory.path, 'data');
   await mkdir(join(data, 'postgres.init-crashed', 'data'), { recursive: true });
-  // As if the rename itself had been cut off: a directory without a cluster.
-  await mkdir(join(data, 'postgres', 'data'), { recursive: true });
   const { url } = await start();
   expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   expect(readdirSync(data)).toEqual(['postgres']);
+});
+
+test('a damaged cluster is not replaced by an empty one', async () => {
+  await mkdir(join(options.directory, 'data', 'base'), { recursive: true });
+  await expect(start()).rejects.toThrow(`${options.directory} is not empty and holds no PostgreSQL cluster`);
+  expect(existsSync(join(options.directory, 'data', 'base'))).toBe(true);
 });
 
 test('a server that cannot start says why, and which log to read', async () => {

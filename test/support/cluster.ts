@@ -121,7 +121,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     const known = (id: string) => {
       const found = nodes.get(id);
       if (found === undefined)
-        throw new Error(`the cluster has no ${id}, only ${[...nodes.keys()].join(', ')}`);
+        throw new Error(`the cluster has no ${id}, only ${[...nodes.keys()].sort().join(', ')}`);
       return found;
     };
     return {

@@ -43,12 +43,17 @@ export interface TestProcess {
   stop(): Promise<ProcessExit>;
 }
 
-const logsOfThisFile = new Set<{ name: string; logFile: string }>();
+/** What a failed test shows of each process; `ended` of one that was stopped, whose directory may be gone by then. */
+const logs = new Set<{ name: string; logFile: string; ended?: string }>();
 
 afterEach(({ task }) => {
-  if (task.result?.state !== 'fail') return;
-  for (const { name, logFile } of logsOfThisFile) {
-    console.error(`--- the end of the log of ${name} (${logFile})\n${logTail(logFile, 40)}`);
+  for (const log of logs) {
+    if (task.result?.state === 'fail') {
+      console.error(
+        `--- the end of the log of ${log.name} (${log.logFile})\n${log.ended ?? logTail(log.logFile, 40)}`,
+      );
+    }
+    if (log.ended !== undefined) logs.delete(log);
   }
 });
 
@@ -65,7 +70,8 @@ export async function startProgram(options: ProgramOptions): Promise<TestProcess
     stopSignal: 'SIGTERM',
     stopTimeoutMs: 15_000,
   };
-  logsOfThisFile.add(spec);
+  const log: { name: string; logFile: string; ended?: string } = { name: spec.name, logFile: spec.logFile };
+  logs.add(log);
   const start = async () => {
     const started = await startProcess(spec);
     killWithUs(started.identity);
@@ -94,10 +100,13 @@ export async function startProgram(options: ProgramOptions): Promise<TestProcess
     async restart(changes = {}) {
       await running.kill();
       spec = { ...spec, args: [...spec.args, ...(changes.args ?? [])], env: { ...spec.env, ...changes.env } };
+      delete log.ended;
       running = await start();
     },
     async stop() {
-      return await running.stop();
+      const exit = await running.stop();
+      log.ended = logTail(log.logFile, 40);
+      return exit;
     },
   };
 }

@@ -5,6 +5,7 @@ import { Databases } from './databases.js';
 import { Nodes } from './nodes.js';
 import { Operations } from './operations.js';
 import { RegionGroups } from './region-groups.js';
+import { Sweeps } from './sweeps.js';
 import type { Temporal, TemporalTarget } from './temporal.js';
 import { valid } from './validation.js';
 
@@ -29,6 +30,7 @@ export class StewardClient {
   readonly databases: Databases;
   readonly regionGroups: RegionGroups;
   readonly operations: Operations;
+  readonly sweeps: Sweeps;
   readonly #coordinator: Coordinator;
   readonly #target: TemporalTarget;
   readonly #taskQueue: string;
@@ -41,8 +43,9 @@ export class StewardClient {
     this.#coordinator = new Coordinator(options.coordinatorUrl);
     const temporal = () => this.#connectTemporal();
     this.nodes = new Nodes(this.#coordinator);
-    this.databases = new Databases(this.#coordinator, actor);
     this.operations = new Operations(this.#coordinator, temporal);
+    this.databases = new Databases(this.#coordinator, temporal, this.operations, actor);
+    this.sweeps = new Sweeps(temporal, this.operations, actor);
     this.regionGroups = new RegionGroups(this.#coordinator, temporal, this.operations, actor);
   }
 

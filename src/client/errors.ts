@@ -74,6 +74,7 @@ export class StewardError extends Error {
       case 'ConnectError':
         return fromConnect(error as ConnectError, server);
       case 'WorkflowFailedError':
+      case 'WorkflowUpdateFailedError':
       case 'ActivityFailure':
       case 'ChildWorkflowFailure':
         return error.cause instanceof Error

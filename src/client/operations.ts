@@ -2,13 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { ACTOR_NAME } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
-import type { Holder, RegionWorkflow } from '../rules/words.js';
+import type { Holder } from '../rules/words.js';
 import type { Coordinator } from './coordinator.js';
 import { StewardError } from './errors.js';
 import { holderFrom } from './messages.js';
 import type { Operation, OperationDescription, OperationProgress } from './model.js';
 import { OperationHandle, supersededBy } from './operation-handle.js';
-import type { Temporal } from './temporal.js';
+import type { OperationType, Temporal } from './temporal.js';
 import { valid } from './validation.js';
 
 const WORKFLOW_TYPES = Object.keys({
@@ -16,7 +16,9 @@ const WORKFLOW_TYPES = Object.keys({
   recreateMissingReplicas: true,
   removeRegionGroups: true,
   deleteDatabase: true,
-} satisfies Record<RegionWorkflow, true>);
+  sweepReplicas: true,
+  drainLegacyQueue: true,
+} satisfies Record<OperationType, true>);
 
 /** A worker that is busy or away must not hold up a description. */
 const CURRENT_DETAILS_WAIT_MS = 1_000;
@@ -73,6 +75,19 @@ export class Operations {
     const description = await this.get(operationId, { brief: true });
     const temporal = await this.temporal();
     return this.handleOf(temporal, operationId, description.firstRunId, true);
+  }
+
+  /**
+   * Asks a running operation to end early: a creation removes what is not RUNNING yet, a recreation lets go of its claim, a
+   * removal or a deletion ends only as long as it has not claimed anything. Resolves when the operation has accepted it.
+   *
+   * @throws StewardError INVALID_INPUT; NOT_FOUND when nothing runs under that id; REJECTED, with the reason, past the point
+   * of no return; UNAVAILABLE
+   */
+  async cancel(operationId: string): Promise<void> {
+    const temporal = await this.temporal();
+    const id = valid(() => text({ operationId }, 'operationId', ACTOR_NAME));
+    await temporal.ask((client) => client.workflow.getHandle(id).executeUpdate('cancel'));
   }
 
   /** The handle of what was started. */

@@ -2,17 +2,19 @@ import { randomUUID } from 'node:crypto';
 import type { CreationResult } from '../../workflows/regions/create-region-groups.js';
 import type { RecreationResult } from '../../workflows/regions/recreate-missing-replicas.js';
 import type { RemovalResult } from '../../workflows/regions/remove-region-groups.js';
-import { MAX_ID } from '../rules/bounds.js';
+import { MAX_ID, NODE_NAME } from '../rules/bounds.js';
 import {
   type CreateRegionGroupsInput,
   createRegionGroupsInput,
   integer,
   recreateMissingReplicasInput,
   removeRegionGroupsInput,
+  text,
 } from '../rules/input.js';
 import type { RegionKind } from '../rules/words.js';
 import type { Coordinator } from './coordinator.js';
 import { databaseName } from './databases.js';
+import { StewardError } from './errors.js';
 import { regionGroupFrom } from './messages.js';
 import type { RegionGroup, RegionGroupPlan } from './model.js';
 import type { OperationHandle, Superseded } from './operation-handle.js';
@@ -45,6 +47,8 @@ export interface RegionGroupFilter {
 
 /** How an operation ends when nobody takes it over; when somebody does, its handle throws SUPERSEDED. */
 export type Ended<T> = Exclude<T, Superseded>;
+
+const ASKED_SINGLY = 50;
 
 /** `client.regionGroups` */
 export class RegionGroups {
@@ -150,6 +154,38 @@ export class RegionGroups {
   }
 
   /**
+   * Region groups by id, in the order that was asked for.
+   *
+   * @throws StewardError INVALID_INPUT, NOT_FOUND (names what is missing), UNAVAILABLE
+   */
+  async getMany(groupIds: readonly number[]): Promise<RegionGroup[]> {
+    const known = new Map((await this.#find(groupIds)).map((group) => [group.groupId, group]));
+    const missing = groupIds.filter((id) => !known.has(id));
+    if (missing.length > 0) {
+      throw new StewardError('NOT_FOUND', `${listed(missing)} does not exist (never created, or removed)`);
+    }
+    return groupIds.map((id) => known.get(id)!);
+  }
+
+  /**
+   * Lets go of a replica whose node is away for good: the caller's word alone. It leaves a record from which the sweep
+   * deletes the region if that node ever returns. `dryRun` only says whether it could be done.
+   *
+   * @throws StewardError INVALID_INPUT, NOT_FOUND (no such replica), REJECTED while the node lives, UNAVAILABLE
+   */
+  async forgetReplica(
+    which: { readonly groupId: number; readonly nodeId: string },
+    options: { readonly dryRun?: boolean } = {},
+  ): Promise<void> {
+    const { groupId, nodeId } = valid(() => ({
+      groupId: integer({ groupId: which.groupId }, 'groupId', 1, MAX_ID),
+      nodeId: text({ nodeId: which.nodeId }, 'nodeId', NODE_NAME),
+    }));
+    const request = { groupId: BigInt(groupId), nodeId, actor: this.actor, dryRun: options.dryRun ?? false };
+    await this.coordinator.ask((catalog) => catalog.forgetReplica(request));
+  }
+
+  /**
    * What a creation would do now; nothing is changed. Without `database`: in one that is yet to be made.
    *
    * @throws StewardError as the creation would: INVALID_INPUT, NOT_FOUND, REJECTED (too few live nodes), UNAVAILABLE
@@ -168,6 +204,13 @@ export class RegionGroups {
     return { placements: placements.map(({ nodeIds }) => nodeIds) };
   }
 
+  /** Those that exist: asked for one by one when they are few, else found among all. */
+  async #find(groupIds: readonly number[]): Promise<RegionGroup[]> {
+    if (groupIds.length > ASKED_SINGLY) return this.list();
+    const found = await Promise.all(groupIds.map((id) => this.get(id).catch(unlessNotFound)));
+    return found.filter((group) => group !== undefined);
+  }
+
   async #start<T>(start: Start): Promise<OperationHandle<T>> {
     const temporal = await this.temporal();
     const { runId, attached } = await temporal.start(start);
@@ -181,6 +224,11 @@ export function creationId({
   request,
 }: Pick<CreateRegionGroupsInput, 'database' | 'request'>): string {
   return `database/${database}/create/${request}`;
+}
+
+function unlessNotFound(error: unknown): undefined {
+  if (error instanceof StewardError && error.code === 'NOT_FOUND') return undefined;
+  throw error;
 }
 
 function shortId(): string {

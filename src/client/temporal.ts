@@ -35,9 +35,12 @@ const CONNECT_TIMEOUT_MS = 3_000;
 /** A killed worker's workflow task waits this long. */
 const WORKFLOW_TASK_TIMEOUT = '3s';
 
+/** What a client starts: what claims regions, and what looks after them. */
+export type OperationType = RegionWorkflow | 'sweepReplicas' | 'drainLegacyQueue';
+
 /** A workflow to start. */
 export interface Start {
-  readonly workflowType: RegionWorkflow;
+  readonly workflowType: OperationType;
   readonly workflowId: string;
   readonly input: { readonly actor: string };
   /** One line for the Web UI. */

@@ -4,9 +4,8 @@ import { deleteDatabaseInput, text } from '../rules/input.js';
 import type { Coordinator } from './coordinator.js';
 import { databaseFrom } from './messages.js';
 import type { Database } from './model.js';
-import type { OperationHandle } from './operation-handle.js';
+import type { Ended, OperationHandle } from './operation-handle.js';
 import type { Operations } from './operations.js';
-import type { Ended } from './region-groups.js';
 import type { Temporal } from './temporal.js';
 import { valid } from './validation.js';
 

@@ -1,8 +1,11 @@
 /** The typed client of Steward. {@link StewardClient} is where to begin. */
 
 export type { CreationResult } from '../../workflows/regions/create-region-groups.js';
+export type { DatabaseDeletionResult } from '../../workflows/regions/delete-database.js';
+export type { DrainResult } from '../../workflows/regions/drain-legacy-queue.js';
 export type { RecreationResult } from '../../workflows/regions/recreate-missing-replicas.js';
 export type { RemovalResult } from '../../workflows/regions/remove-region-groups.js';
+export type { SweepResult } from '../../workflows/regions/sweep-replicas.js';
 export type { Holder, HolderRef, RegionKind } from '../rules/words.js';
 export { type ConnectOptions, StewardClient } from './client.js';
 export type { Databases } from './databases.js';
@@ -10,13 +13,20 @@ export { describeHolder, StewardError, type StewardErrorCode, type StewardErrorO
 export type { Fault, FaultKind, NodeFaults } from './faults.js';
 export type * from './model.js';
 export type { Nodes } from './nodes.js';
-export { OperationHandle, type Superseded, type WaitOptions, type WatchOptions } from './operation-handle.js';
+export {
+  type Canceled,
+  type Ended,
+  OperationHandle,
+  type Superseded,
+  type WaitOptions,
+  type WatchOptions,
+} from './operation-handle.js';
 export type { DescribeOptions, OperationFilter, Operations } from './operations.js';
 export type {
-  Ended,
   RegionGroupCreation,
   RegionGroupFilter,
   RegionGroupPlanning,
   RegionGroups,
 } from './region-groups.js';
+export type { Sweeps } from './sweeps.js';
 export type { TemporalAddress, TemporalConnection, TemporalTarget } from './temporal.js';

@@ -27,6 +27,14 @@ export interface Superseded {
   readonly by: Holder;
 }
 
+/** What ends an operation that was asked to end early, and did. */
+export interface Canceled {
+  readonly outcome: 'CANCELED';
+}
+
+/** How an operation ends as it was asked for; its handle throws SUPERSEDED and CANCELED. */
+export type Ended<T> = Exclude<T, Superseded | Canceled>;
+
 /**
  * An operation that was started. It goes on by itself: nothing here needs to be awaited, and another process may look at
  * it by its id.
@@ -68,6 +76,9 @@ export class OperationHandle<T> {
           cause: error,
         },
       );
+    }
+    if (outcomeOf(result) === 'CANCELED') {
+      throw new StewardError('CANCELED', `${this.operationId} was cancelled`, { details: result });
     }
     const superseded = supersededBy(result);
     if (superseded === undefined) return result as T;
@@ -112,6 +123,9 @@ function unlessUnavailable(error: unknown): undefined {
 
 /** Who took over, when that is how an operation ended. */
 export function supersededBy(result: unknown): Holder | undefined {
-  const { outcome, by } = (result ?? {}) as Partial<Superseded>;
-  return outcome === 'SUPERSEDED' ? by : undefined;
+  return outcomeOf(result) === 'SUPERSEDED' ? (result as Superseded).by : undefined;
+}
+
+function outcomeOf(result: unknown): unknown {
+  return (result as { outcome?: unknown } | null | undefined)?.outcome;
 }

@@ -17,7 +17,7 @@ import { databaseName } from './databases.js';
 import { StewardError } from './errors.js';
 import { regionGroupFrom } from './messages.js';
 import type { RegionGroup, RegionGroupPlan } from './model.js';
-import type { OperationHandle, Superseded } from './operation-handle.js';
+import type { Ended, OperationHandle } from './operation-handle.js';
 import type { Operations } from './operations.js';
 import type { Start, Temporal } from './temporal.js';
 import { valid } from './validation.js';
@@ -44,9 +44,6 @@ export interface RegionGroupFilter {
   /** Only region groups that lack a running replica, or are not RUNNING. */
   readonly incomplete?: boolean | undefined;
 }
-
-/** How an operation ends when nobody takes it over; when somebody does, its handle throws SUPERSEDED. */
-export type Ended<T> = Exclude<T, Superseded>;
 
 const ASKED_SINGLY = 50;
 

@@ -1,0 +1,145 @@
+import type {
+  Database,
+  Fault,
+  Holder,
+  Node,
+  Operation,
+  OperationDescription,
+  RegionGroup,
+  RegionKind,
+} from '../client/index.js';
+
+/**
+ * The one JSON document that each command prints on stdout with `--json`. Times are ISO 8601 in UTC, durations in
+ * milliseconds. `local start` and `local status` print `LocalStatus` (src/local/status.ts).
+ */
+
+/** Any command that failed; its exit code says how. */
+export interface ErrorDocument {
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    /** HELD and SUPERSEDED: the workflow that holds what was asked for. */
+    readonly holder?: Holder;
+    readonly details?: unknown;
+    /** The operation that was started. */
+    readonly operationId?: string;
+    readonly runId?: string;
+  };
+}
+
+/** `local stop` */
+export interface LocalStopDocument {
+  readonly outcome: 'stopped' | 'not-running' | 'cleaned-up';
+}
+
+/** `database list` */
+export interface DatabasesDocument {
+  readonly databases: readonly Database[];
+}
+
+/** `database show` */
+export interface DatabaseDocument {
+  readonly database: Database;
+  readonly regionGroups: readonly RegionGroup[];
+}
+
+/** `database create` */
+export interface DatabaseCreatedDocument {
+  readonly database: Database;
+  /** One for each kind of region group that was asked for. */
+  readonly operations: readonly OperationEnd[];
+}
+
+/** `database create --dry-run` */
+export interface DatabasePlanDocument {
+  readonly dryRun: true;
+  readonly plan: { readonly database: string; readonly regionGroups: readonly PlannedRegionGroup[] };
+}
+
+/** `region-group create --dry-run` */
+export interface CreationPlanDocument {
+  readonly dryRun: true;
+  readonly plan: { readonly database: string; readonly regionGroups: readonly PlannedRegionGroup[] };
+}
+
+/** A region group that would be created, and where its replicas would be as things are now. */
+export interface PlannedRegionGroup {
+  readonly kind: RegionKind;
+  readonly nodes: readonly string[];
+}
+
+/** `region-group list` */
+export interface RegionGroupsDocument {
+  readonly regionGroups: readonly RegionGroup[];
+}
+
+/** `region-group show` */
+export interface RegionGroupDocument {
+  readonly regionGroup: RegionGroup;
+}
+
+/** `region-group create`, `remove`, `recreate` */
+export interface OperationEndDocument {
+  readonly operation: OperationEnd;
+}
+
+/** `region-group remove --dry-run`: with the holders that are in the way, if any. */
+export interface RemovalPlanDocument {
+  readonly dryRun: true;
+  readonly plan: { readonly regionGroups: readonly RegionGroup[]; readonly replicas: number };
+}
+
+/** `region-group recreate --dry-run` */
+export interface RecreationPlanDocument {
+  readonly dryRun: true;
+  readonly plan: {
+    readonly regionGroups: readonly { readonly regionGroup: RegionGroup; readonly missing: number }[];
+  };
+}
+
+export type OperationEnd = {
+  /** The id of its workflow, for `operation show`. */
+  readonly operationId: string;
+  readonly runId: string;
+} & (
+  | { /** With `--no-wait`. */ readonly outcome: 'STARTED' }
+  | { readonly outcome: 'DONE'; readonly result: unknown }
+);
+
+/** `node list` */
+export interface NodesDocument {
+  readonly nodes: readonly Node[];
+}
+
+/** `node show` */
+export interface NodeDocument {
+  readonly node: Node;
+  readonly replicas: readonly HostedReplica[];
+}
+
+/** A replica that the catalog has on a node. */
+export interface HostedReplica {
+  readonly groupId: number;
+  readonly database: string;
+  readonly kind: RegionKind;
+  readonly state: RegionGroup['replicas'][number]['state'];
+}
+
+/** `node fault`: the faults of the node afterwards; with `--dry-run`, what would be added or removed. */
+export type FaultsDocument =
+  | { readonly nodeId: string; readonly faults: readonly Fault[] }
+  | {
+      readonly dryRun: true;
+      readonly plan: { readonly nodeId: string; readonly add?: Fault; readonly remove?: readonly Fault[] };
+    };
+
+/** `operation list` */
+export interface OperationsDocument {
+  readonly operations: readonly Operation[];
+}
+
+/** `operation show` */
+export interface OperationDocument {
+  readonly operation: OperationDescription;
+}

@@ -1,0 +1,11 @@
+import { runSteward } from './run.js';
+
+/** The `steward` command. */
+
+// Whoever reads stdout may have heard enough (`| head`).
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+process.exitCode = await runSteward(process.argv.slice(2));

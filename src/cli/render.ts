@@ -1,0 +1,220 @@
+import type {
+  Holder,
+  Node,
+  Operation,
+  OperationDescription,
+  OperationStatus,
+  RegionGroup,
+} from '../client/index.js';
+import type { HostedReplica, PlannedRegionGroup } from './documents.js';
+import { formatDuration } from './duration.js';
+import { type Cell, type Column, fields, table } from './table.js';
+import { colors, tableWidth } from './terminal.js';
+
+/** What people see of nodes, region groups and operations. Everything fits the terminal, or 80 columns. */
+
+export function section(title: string, body: string): string {
+  return `\n${colors.bold(title)}\n${body}`;
+}
+
+export function listing(
+  columns: readonly Column[],
+  rows: readonly (readonly Cell[])[],
+  nothing: string,
+): string {
+  return rows.length === 0 ? nothing : table(columns, rows, tableWidth(), colors.bold);
+}
+
+export function details(pairs: readonly (readonly [string, Cell | undefined])[]): string {
+  return fields(pairs, tableWidth());
+}
+
+/** `removeRegionGroups region-group/7/remove of ann@host since ...` */
+export function holderText({ workflowType, workflowId, actor, since }: Holder): string {
+  return `${workflowType} ${workflowId} of ${actor} since ${since}`;
+}
+
+export function nodeTable(nodes: readonly Node[]): string {
+  return listing(
+    [
+      { title: 'NODE' },
+      { title: 'STATE' },
+      { title: 'REPLICAS', align: 'right' },
+      { title: 'INCARNATION', align: 'right' },
+      { title: 'HEARD' },
+      { title: 'ADDRESS' },
+    ],
+    nodes.map((node) => [
+      node.nodeId,
+      aliveCell(node),
+      node.replicas,
+      node.incarnation,
+      `${formatDuration(node.silentMs)} ago`,
+      node.address,
+    ]),
+    'no node has registered yet',
+  );
+}
+
+export function aliveCell({ alive }: Pick<Node, 'alive'>): Cell {
+  return alive ? { text: 'alive', paint: colors.green } : { text: 'silent', paint: colors.red };
+}
+
+export function regionGroupTable(groups: readonly RegionGroup[], nothing = 'no region groups'): string {
+  const held = groups.some(({ holder }) => holder !== undefined);
+  return listing(
+    [
+      { title: 'ID', align: 'right' },
+      { title: 'DATABASE' },
+      { title: 'KIND' },
+      { title: 'STATE' },
+      { title: 'RUNNING', align: 'right' },
+      { title: 'REPLICAS' },
+      ...(held ? [{ title: 'HELD BY' }] : []),
+    ],
+    groups.map((group) => [
+      group.groupId,
+      group.database,
+      group.kind,
+      groupStateCell(group),
+      `${runningReplicas(group)}/${group.replicationFactor}`,
+      group.replicas
+        .map(({ nodeId, state }) => (state === 'RUNNING' ? nodeId : `${nodeId}:${state}`))
+        .join(' '),
+      ...(held ? [group.holder?.workflowId ?? ''] : []),
+    ]),
+    nothing,
+  );
+}
+
+export function groupStateCell(group: RegionGroup): Cell {
+  if (group.state === 'REMOVING') return { text: group.state, paint: colors.yellow };
+  const complete = group.state === 'RUNNING' && runningReplicas(group) >= group.replicationFactor;
+  return { text: group.state, paint: complete ? colors.green : colors.yellow };
+}
+
+export function runningReplicas({ replicas }: RegionGroup): number {
+  return replicas.filter(({ state }) => state === 'RUNNING').length;
+}
+
+export function replicaTable(group: RegionGroup): string {
+  return listing(
+    [{ title: 'NODE' }, { title: 'STATE' }, { title: 'ATTEMPT', align: 'right' }, { title: 'LAST ERROR' }],
+    group.replicas.map(({ nodeId, state, attempt, lastError }) => [
+      nodeId,
+      { text: state, paint: state === 'RUNNING' ? colors.green : colors.yellow },
+      attempt,
+      lastError ?? '',
+    ]),
+    'no replicas',
+  );
+}
+
+export function hostedTable(replicas: readonly HostedReplica[]): string {
+  return listing(
+    [{ title: 'REGION GROUP', align: 'right' }, { title: 'DATABASE' }, { title: 'KIND' }, { title: 'STATE' }],
+    replicas.map(({ groupId, database, kind, state }) => [groupId, database, kind, state]),
+    'no replicas',
+  );
+}
+
+export function planTable(planned: readonly PlannedRegionGroup[]): string {
+  return listing(
+    [{ title: 'KIND' }, { title: 'REPLICAS ON' }],
+    planned.map(({ kind, nodes }) => [kind, nodes.join(' ')]),
+    'no region groups',
+  );
+}
+
+export function operationTable(operations: readonly Operation[], nothing: string): string {
+  const now = Date.now();
+  return listing(
+    [
+      { title: 'OPERATION' },
+      { title: 'STATUS' },
+      { title: 'ACTOR' },
+      { title: 'STARTED' },
+      { title: 'TOOK' },
+    ],
+    operations.map((operation) => [
+      operation.operationId,
+      statusCell(operation.status),
+      operation.actor ?? '',
+      `${formatDuration(now - Date.parse(operation.startedAt))} ago`,
+      tookText(operation),
+    ]),
+    nothing,
+  );
+}
+
+function tookText({ startedAt, closedAt }: Operation): string {
+  return closedAt === undefined ? '' : formatDuration(Date.parse(closedAt) - Date.parse(startedAt));
+}
+
+function statusCell(status: OperationStatus): Cell {
+  switch (status) {
+    case 'COMPLETED':
+      return { text: status, paint: colors.green };
+    case 'RUNNING':
+    case 'CONTINUED_AS_NEW':
+      return { text: status, paint: colors.cyan };
+    case 'PAUSED':
+      return { text: status, paint: colors.yellow };
+    case 'FAILED':
+    case 'CANCELED':
+    case 'TERMINATED':
+    case 'TIMED_OUT':
+      return { text: status, paint: colors.red };
+  }
+}
+
+export function operationText(operation: OperationDescription): string {
+  const { progress, failure, supersededBy, pendingActivities, blockers } = operation;
+  const parts = [
+    details([
+      ['operation', operation.operationId],
+      ['what', operation.summary],
+      ['type', operation.workflowType],
+      ['status', statusCell(operation.status)],
+      ['phase', operation.closedAt === undefined ? operation.phase : undefined],
+      ['database', operation.database],
+      ['actor', operation.actor],
+      ['started', operation.startedAt],
+      ['closed', operation.closedAt],
+      ['took', operation.closedAt === undefined ? undefined : tookText(operation)],
+      ['progress', progress && `${progress.total - progress.open} of ${progress.total} replicas`],
+      ...(progress?.openByNode ?? []).map(
+        ({ nodeId, replicas }) => [`  ${nodeId}`, `${replicas} open`] as const,
+      ),
+      ['result', operation.result === undefined ? undefined : JSON.stringify(operation.result)],
+      ['failure', failure && { text: `${failure.code}: ${failure.message}`, paint: colors.red }],
+      ['superseded by', supersededBy && holderText(supersededBy)],
+      ['run', operation.runId],
+    ]),
+  ];
+  if (pendingActivities.length > 0) {
+    const rows = pendingActivities.map(
+      ({ summary, activityType, attempt, state, nextAttemptAt, lastFailure }) => [
+        summary ?? activityType,
+        attempt,
+        nextAttemptAt === undefined
+          ? state.toLowerCase()
+          : `in ${formatDuration(Date.parse(nextAttemptAt) - Date.now())}`,
+        lastFailure ?? '',
+      ],
+    );
+    const columns: Column[] = [
+      { title: 'PENDING' },
+      { title: 'ATTEMPT', align: 'right' },
+      { title: 'NEXT' },
+      { title: 'LAST FOUND' },
+    ];
+    parts.push(`\n${listing(columns, rows, '')}`);
+  }
+  if (blockers.length > 0) {
+    parts.push(
+      section(colors.red('BLOCKED BY'), details(blockers.map((blocker) => ['-', blocker] as const))),
+    );
+  }
+  return parts.join('\n');
+}

@@ -1,0 +1,59 @@
+import { Command } from 'commander';
+import { addDatabaseCommands } from './commands/database.js';
+import { addLocalCommands } from './commands/local.js';
+import { addNodeCommands } from './commands/node.js';
+import { addOperationCommands } from './commands/operation.js';
+import { addRegionGroupCommands } from './commands/region-group.js';
+import { EXIT_CODES, failureOf, reportFailure } from './failure.js';
+import { version } from './version.js';
+
+/**
+ * Runs a command line and answers the exit code: 0 done; 1 failed; 2 bad usage or input; 3 refused, held by another;
+ * 4 given up waiting, while the operation goes on. A failure is one line on stderr, and with `--json` the document
+ * `{ "error": { "code", "message", ... } }` on stdout as well.
+ */
+export async function runSteward(args: readonly string[]): Promise<number> {
+  try {
+    await stewardProgram().parseAsync(args, { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    const failure = await failureOf(error);
+    if (failure === 'help') return 0;
+    reportFailure(failure, { json: args.includes('--json') });
+    return failure.exitCode;
+  }
+}
+
+/** The whole command line. What a command needs is imported when it runs, so that help is there at once. */
+export function stewardProgram(): Command {
+  const program = new Command('steward')
+    .description(
+      'A durable control plane for distributed data engines: region groups that are created, healed and removed.',
+    )
+    .version(version(), '--version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand(false)
+    .exitOverride()
+    .showSuggestionAfterError()
+    // The message comes once, from `reportFailure`.
+    .configureOutput({ outputError: () => {} })
+    .addHelpText(
+      'after',
+      `
+Exit codes:
+  ${EXIT_CODES.map(([code, meaning]) => `${code}  ${meaning}`).join('\n  ')}
+
+Examples:
+  $ steward local start --detach
+  $ steward database create sales --data-groups 4 --schema-groups 1
+  $ steward region-group list --database sales
+  $ steward region-group remove 3
+  $ steward operation list`,
+    );
+  addLocalCommands(program);
+  addDatabaseCommands(program);
+  addRegionGroupCommands(program);
+  addNodeCommands(program);
+  addOperationCommands(program);
+  return program;
+}

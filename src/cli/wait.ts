@@ -1,0 +1,72 @@
+import type { OperationHandle } from '../client/index.js';
+import type { OperationEnd } from './documents.js';
+import { OperationError } from './failure.js';
+import { ProgressLine } from './progress.js';
+import { printLine } from './terminal.js';
+
+/** Where to look at an operation again. */
+export function lookAgain(operationId: string): string {
+  return `steward operation show ${operationId}`;
+}
+
+export interface Waiting {
+  readonly wait: boolean;
+  /** Milliseconds. */
+  readonly timeout?: number | undefined;
+}
+
+export type Waited<T> = { readonly outcome: 'STARTED' } | { readonly outcome: 'DONE'; readonly result: T };
+
+/**
+ * Waits for an operation, with a live line on a terminal. Ctrl-C and `--timeout` give up the waiting: the operation goes
+ * on.
+ *
+ * @throws OperationError when it did not end as asked, or is not waited for any longer
+ */
+export async function waitFor<T>(
+  label: string,
+  handle: OperationHandle<T>,
+  { wait, timeout }: Waiting,
+): Promise<Waited<T>> {
+  if (!wait) return { outcome: 'STARTED' };
+  if (handle.attached) printLine(`it runs already: waiting for ${handle.operationId}`);
+  const detached = new AbortController();
+  const watching = new AbortController();
+  const detach = () => detached.abort();
+  process.once('SIGINT', detach);
+  const line = new ProgressLine(label);
+  const watched = process.stderr.isTTY
+    ? handle.watch((description) => line.show(description), { signal: watching.signal })
+    : Promise.resolve();
+  try {
+    return { outcome: 'DONE', result: await handle.result({ timeoutMs: timeout, signal: detached.signal }) };
+  } catch (error) {
+    throw await asOperationError(error, handle, detached.signal.aborted);
+  } finally {
+    process.removeListener('SIGINT', detach);
+    watching.abort();
+    line.end();
+    // A look that failed has no say: the result has.
+    await watched.catch(() => {});
+  }
+}
+
+/** As it stands in a document. */
+export function operationEnd<T>({ operationId, runId }: OperationHandle<T>, waited: Waited<T>): OperationEnd {
+  return { operationId, runId, ...waited };
+}
+
+async function asOperationError<T>(
+  thrown: unknown,
+  { operationId, runId }: OperationHandle<T>,
+  detached: boolean,
+): Promise<OperationError> {
+  const { StewardError } = await import('../client/errors.js');
+  const error = StewardError.from(thrown);
+  const operation = { operationId, runId };
+  if (error.code !== 'TIMED_OUT' && error.code !== 'UNAVAILABLE') return new OperationError(error, operation);
+  const why =
+    error.code === 'UNAVAILABLE' ? error.message : detached ? 'stopped waiting' : 'waited long enough';
+  const message = `${why}: the operation goes on; look again with: ${lookAgain(operationId)}`;
+  return new OperationError(new StewardError('TIMED_OUT', message, { cause: error }), operation);
+}

@@ -41,10 +41,11 @@ export function stewardPlan(env: NodeJS.ProcessEnv = process.env): StackPlan {
         worker: builtProgram('src/worker/main.ts'),
         node: builtProgram('src/node/main.ts'),
       };
-      const [database, temporal] = await Promise.all([
-        ownDatabase ? embeddedDatabase(context) : externalDatabase(env['DATABASE_URL'] ?? ''),
-        ownTemporal ? embeddedTemporal(context) : externalTemporal(env),
-      ]);
+      // One after the other, so that nothing is under way any more when one of them fails.
+      const database = ownDatabase
+        ? await embeddedDatabase(context)
+        : await externalDatabase(env['DATABASE_URL'] ?? '');
+      const temporal = ownTemporal ? await embeddedTemporal(context) : await externalTemporal(env);
       const coordinator = `http://127.0.0.1:${context.port('coordinator')}`;
       const addresses: StackAddresses = {
         databaseUrl: database.url,

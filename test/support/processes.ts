@@ -101,6 +101,7 @@ export async function startProgram(options: ProgramOptions): Promise<TestProcess
       await running.kill();
       spec = { ...spec, args: [...spec.args, ...(changes.args ?? [])], env: { ...spec.env, ...changes.env } };
       delete log.ended;
+      logs.add(log);
       running = await start();
     },
     async stop() {

@@ -116,6 +116,7 @@ function activityBlockers(raw: RawPendingActivity, activity: PendingActivity, no
   }
   const at = lastFailure.indexOf(BLOCKED);
   if (at < 0) return blockers;
-  const [node] = lastFailure.split(': ', 1);
-  return [...blockers, `${node}: ${lastFailure.slice(at + BLOCKED.length)}`];
+  const [node = ''] = lastFailure.split(': ', 1);
+  const reason = lastFailure.slice(at + BLOCKED.length);
+  return [...blockers, reason.startsWith(node) ? reason : `${node}: ${reason}`];
 }

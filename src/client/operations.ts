@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { ACTOR_NAME } from '../rules/bounds.js';
@@ -19,6 +20,9 @@ const WORKFLOW_TYPES = Object.keys({
   sweepReplicas: true,
   drainLegacyQueue: true,
 } satisfies Record<OperationType, true>);
+
+const UPDATE_ATTEMPTS = 20;
+const UPDATE_RETRY_MS = 250;
 
 /** A worker that is busy or away must not hold up a description. */
 const CURRENT_DETAILS_WAIT_MS = 1_000;
@@ -87,7 +91,17 @@ export class Operations {
   async cancel(operationId: string): Promise<void> {
     const temporal = await this.temporal();
     const id = valid(() => text({ operationId }, 'operationId', ACTOR_NAME));
-    await temporal.ask((client) => client.workflow.getHandle(id).executeUpdate('cancel'));
+    const updateId = randomUUID();
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await temporal.ask((client) => client.workflow.getHandle(id).executeUpdate('cancel', { updateId }));
+        return;
+      } catch (error) {
+        // An Update that meets a workflow task which fails is lost; under the same id it is not applied twice.
+        if (attempt === UPDATE_ATTEMPTS || !isLostUpdate(error)) throw error;
+        await sleep(UPDATE_RETRY_MS);
+      }
+    }
   }
 
   /** The handle of what was started. */
@@ -234,4 +248,12 @@ export class Operations {
       return { failure: { code, message, ...(details !== undefined && { details }) } };
     }
   }
+}
+
+const FAILED_PRECONDITION = 9;
+
+function isLostUpdate(error: unknown): boolean {
+  if (!(error instanceof StewardError) || !(error.cause instanceof Error)) return false;
+  const { cause } = error.cause as { cause?: { code?: unknown; details?: unknown } };
+  return cause?.code === FAILED_PRECONDITION && String(cause.details).includes('workflow task failure');
 }

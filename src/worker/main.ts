@@ -70,6 +70,7 @@ await runProcess('worker', async (log, stopping) => {
 function temporalLogger(log: Logger): DefaultLogger {
   return new DefaultLogger('INFO', ({ level, message, meta }) => {
     const write = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
-    log[write[level]](meta ?? {}, message);
+    const { error, ...about } = meta ?? {};
+    log[write[level]]({ ...about, ...(error !== undefined && { err: error }) }, message);
   });
 }

@@ -1,6 +1,8 @@
 import {
   ApplicationFailure,
+  allHandlersFinished,
   CancellationScope,
+  condition,
   defineUpdate,
   isCancellation,
   setHandler,
@@ -10,23 +12,39 @@ import { FAILURE } from '../failures.js';
 /** Asks a running operation to end early. Rejected, with the reason, when it is past its point of no return. */
 export const cancelOperation = defineUpdate<void, []>('cancel');
 
+/** A claim that was cancelled before it was made, and never will be. */
+export interface ClaimCanceled {
+  readonly kind: 'CANCELED';
+  readonly cancellation: unknown;
+}
+
 /** The part of a workflow that an Update or a cancellation of the workflow can end early. */
 export class Cancellable {
   readonly #scope = new CancellationScope();
   #passed: string | undefined;
+  /** The work was told to end, and has: only then is a cancellation answered. */
+  #ended = false;
 
   constructor() {
-    setHandler(cancelOperation, () => this.#scope.cancel(), {
-      validator: () => {
-        if (this.#passed !== undefined)
-          throw ApplicationFailure.nonRetryable(this.#passed, FAILURE.NOT_CANCELLABLE);
+    setHandler(
+      cancelOperation,
+      async () => {
+        this.#scope.cancel();
+        await condition(() => this.#ended || this.#passed !== undefined);
+        if (!this.#ended) this.#refusePassed();
       },
-    });
+      { validator: () => this.#refusePassed() },
+    );
   }
 
   /** Runs cancellable work; what it throws when it is cancelled satisfies `isCancellation`. */
-  run<T>(work: () => Promise<T>): Promise<T> {
-    return this.#scope.run(work);
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#scope.run(work);
+    } catch (error) {
+      this.#ended = isCancellation(error);
+      throw error;
+    }
   }
 
   /** From here on a cancellation is refused, with the reason. */
@@ -36,25 +54,33 @@ export class Cancellable {
 
   /**
    * Claims, and with that passes the point of no return. Cancelled before, it makes sure that the claim was not made and
-   * never will be; if it was made after all, the operation goes on.
+   * never will be; if it was made after all, the operation goes on and the cancellation is refused.
    */
   async claimPastReturn<A>(
     claim: () => Promise<A>,
     abandon: () => Promise<'ABANDONED' | 'CLAIMED'>,
     reason: string,
-  ): Promise<A> {
+  ): Promise<A | ClaimCanceled> {
     try {
-      const claimed = await this.run(claim);
+      const claimed = await this.#scope.run(claim);
       this.pass(reason);
       return claimed;
     } catch (error) {
       if (!isCancellation(error)) throw error;
       return await CancellationScope.nonCancellable(async () => {
-        if ((await abandon()) === 'ABANDONED') throw error;
+        if ((await abandon()) === 'ABANDONED') {
+          this.#ended = true;
+          return { kind: 'CANCELED' as const, cancellation: error };
+        }
         this.pass(reason);
         return claim();
       });
     }
+  }
+
+  #refusePassed(): void {
+    if (this.#passed !== undefined)
+      throw ApplicationFailure.nonRetryable(this.#passed, FAILURE.NOT_CANCELLABLE);
   }
 }
 
@@ -64,7 +90,11 @@ export function beyondCancellation<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** How a workflow ends that was cancelled: as CANCELED by Temporal if it was, with a result of its own after an Update. */
-export function canceled<R extends object>(cancellation: unknown, result: R): R & { outcome: 'CANCELED' } {
+export async function canceled<R extends object>(
+  cancellation: unknown,
+  result: R,
+): Promise<R & { outcome: 'CANCELED' }> {
+  await condition(allHandlersFinished);
   if (CancellationScope.current().consideredCancelled) throw cancellation;
   return { outcome: 'CANCELED', ...result };
 }

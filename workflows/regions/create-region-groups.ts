@@ -47,7 +47,7 @@ export async function createRegionGroups(raw: CreateRegionGroupsInput): Promise<
   const closing = await beyondCancellation(() => closeCreation(thisHolder(), input));
   await beyondCancellation(() => startSuccessors(input, closing));
   upsertSearchAttributes([{ key: stewardPhase, value: 'DONE' }]);
-  if (cancellation !== undefined) return canceled(cancellation, { complete: closing.complete });
+  if (cancellation !== undefined) return await canceled(cancellation, { complete: closing.complete });
   return creationResult(input, closing);
 }
 

@@ -5,7 +5,7 @@ import type { Holder } from '../../src/rules/words.js';
 import { grantedOrFail, guarded } from '../failures.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
-import { beyondCancellation, Cancellable } from './cancellation.js';
+import { beyondCancellation, Cancellable, canceled } from './cancellation.js';
 import { reconcileNodes, thisHolder } from './reconcile.js';
 
 const { abandonClaim, claimDatabaseDeletion, closeDatabaseDeletion } =
@@ -13,7 +13,8 @@ const { abandonClaim, claimDatabaseDeletion, closeDatabaseDeletion } =
 
 export type DatabaseDeletionResult =
   | { readonly outcome: 'DELETED'; readonly groups: number; readonly replicas: number }
-  | { readonly outcome: 'SUPERSEDED'; readonly by: Holder };
+  | { readonly outcome: 'SUPERSEDED'; readonly by: Holder }
+  | { readonly outcome: 'CANCELED' };
 
 /**
  * Deletes a database: no new region groups from the claim on, every replica removed from its node, then partition table and
@@ -21,13 +22,13 @@ export type DatabaseDeletionResult =
  */
 export async function deleteDatabase(raw: DeleteDatabaseInput): Promise<DatabaseDeletionResult> {
   const input = guarded(deleteDatabaseInput, raw);
-  const claim = grantedOrFail(
-    await new Cancellable().claimPastReturn(
-      () => claimDatabaseDeletion(thisHolder(), input),
-      () => abandonClaim(thisHolder(), input),
-      'the deletion has begun: regions may be gone already, so it goes on to its end',
-    ),
+  const answer = await new Cancellable().claimPastReturn(
+    () => claimDatabaseDeletion(thisHolder(), input),
+    () => abandonClaim(thisHolder(), input),
+    'the deletion has begun: regions may be gone already, so it goes on to its end',
   );
+  if (answer.kind === 'CANCELED') return canceled(answer.cancellation, {});
+  const claim = grantedOrFail(answer);
   return beyondCancellation(async () => {
     upsertSearchAttributes([
       { key: stewardDatabase, value: input.database },

@@ -42,7 +42,7 @@ export async function recreateMissingReplicas(raw: RecreateMissingReplicasInput)
   } catch (error) {
     if (!isCancellation(error)) throw error;
     await beyondCancellation(() => releaseRecreation(thisHolder()));
-    return canceled(error, {});
+    return await canceled(error, {});
   }
   const { supersededBy } = await closeRecreation(thisHolder());
   if (supersededBy !== undefined) return { outcome: 'SUPERSEDED', by: supersededBy };

@@ -5,7 +5,7 @@ import type { Holder } from '../../src/rules/words.js';
 import { grantedOrFail, guarded } from '../failures.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
-import { beyondCancellation, Cancellable } from './cancellation.js';
+import { beyondCancellation, Cancellable, canceled } from './cancellation.js';
 import { reconcileNodes, thisHolder } from './reconcile.js';
 
 const { abandonClaim, claimRemoval, closeRemoval } =
@@ -13,7 +13,8 @@ const { abandonClaim, claimRemoval, closeRemoval } =
 
 export type RemovalResult =
   | { readonly outcome: 'REMOVED'; readonly groups: number; readonly replicas: number }
-  | { readonly outcome: 'SUPERSEDED'; readonly by: Holder; readonly groups: number };
+  | { readonly outcome: 'SUPERSEDED'; readonly by: Holder; readonly groups: number }
+  | { readonly outcome: 'CANCELED' };
 
 /**
  * Removes region groups, any number of them, from every node that has a replica. Needs no quorum; a node that is down
@@ -21,13 +22,13 @@ export type RemovalResult =
  */
 export async function removeRegionGroups(raw: RemoveRegionGroupsInput): Promise<RemovalResult> {
   const input = guarded(removeRegionGroupsInput, raw);
-  const claim = grantedOrFail(
-    await new Cancellable().claimPastReturn(
-      () => claimRemoval(thisHolder(), input),
-      () => abandonClaim(thisHolder(), input),
-      'the removal has begun: regions may be gone already, so it goes on to its end',
-    ),
+  const answer = await new Cancellable().claimPastReturn(
+    () => claimRemoval(thisHolder(), input),
+    () => abandonClaim(thisHolder(), input),
+    'the removal has begun: regions may be gone already, so it goes on to its end',
   );
+  if (answer.kind === 'CANCELED') return canceled(answer.cancellation, {});
+  const claim = grantedOrFail(answer);
   return beyondCancellation(async () => {
     upsertSearchAttributes([
       ...(claim.database === undefined ? [] : [{ key: stewardDatabase, value: claim.database }]),

@@ -3,6 +3,7 @@ import type { StewardError, StewardErrorCode } from '../client/index.js';
 import type { LocalStackError } from '../local/errors.js';
 import type { ErrorDocument } from './documents.js';
 import { printLine } from './terminal.js';
+import { lookAgain } from './words.js';
 
 export type ExitCode = 1 | 2 | 3 | 4;
 
@@ -66,7 +67,8 @@ export async function failureOf(error: unknown): Promise<Failure | 'help'> {
 /** One line on stderr; the document on stdout for programs; the stack when STEWARD_DEBUG is set. */
 export function reportFailure({ document, cause }: Failure, { json }: { readonly json: boolean }): void {
   if (json) process.stdout.write(`${JSON.stringify(document, undefined, 2)}\n`);
-  printLine(`steward: ${document.error.message}`);
+  const { message, holder } = document.error;
+  printLine(`steward: ${message}${holder === undefined ? '' : `: ${lookAgain(holder.workflowId)}`}`);
   if (process.env['STEWARD_DEBUG']) console.error(cause);
 }
 

@@ -31,7 +31,7 @@ export function example(command: Command, ...lines: readonly string[]): Command 
 }
 
 export function outputs(command: Command): Command {
-  return command.option('--json', 'print one JSON document on stdout (src/cli/documents.ts)');
+  return command.option('--json', 'print one JSON document on stdout');
 }
 
 /** Asks a running Steward. */
@@ -51,9 +51,13 @@ export function connects(command: Command): Command {
 
 /** Changes something. */
 export function changes(command: Command): Command {
-  return connects(command)
-    .addOption(new Option('--actor <name>', 'who acts; default: user@host').env('STEWARD_ACTOR'))
-    .option('--dry-run', 'print the plan, change nothing');
+  return plans(connects(command)).addOption(
+    new Option('--actor <name>', 'who acts; default: user@host').env('STEWARD_ACTOR'),
+  );
+}
+
+export function plans(command: Command): Command {
+  return command.option('--dry-run', 'print the plan, change nothing');
 }
 
 /** Starts an operation. */

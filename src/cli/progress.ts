@@ -4,6 +4,8 @@ import { clean } from './terminal.js';
 
 const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const BAR = 20;
+/** Leaves room for what blocks. */
+const SHORT_BAR = 8;
 const FRAME_MS = 100;
 
 /** One line about an operation, cut to `width`: how far it is, for how long, and what blocks it. */
@@ -16,13 +18,14 @@ export function progressText(
   const frame = FRAMES[Math.floor(elapsedMs / FRAME_MS) % FRAMES.length]!;
   const parts = [`${frame} ${label}`];
   const progress = description?.progress;
+  const blockers = description?.blockers ?? [];
+  const bar = blockers.length > 0 ? SHORT_BAR : BAR;
   if (progress !== undefined && progress.total > 0) {
     const done = Math.max(progress.total - progress.open, 0);
-    const filled = Math.floor((done / progress.total) * BAR);
-    parts.push(`${'█'.repeat(filled)}${'░'.repeat(BAR - filled)} ${done}/${progress.total}`);
+    const filled = Math.floor((done / progress.total) * bar);
+    parts.push(`${'█'.repeat(filled)}${'░'.repeat(bar - filled)} ${done}/${progress.total}`);
   }
   parts.push(formatDuration(elapsedMs));
-  const blockers = description?.blockers ?? [];
   if (blockers.length > 0) parts.push(`BLOCKED ${blockers.join('; ')}`);
   const text = Array.from(clean(parts.join('  ')));
   return text.length <= width ? text.join('') : `${text.slice(0, Math.max(width - 1, 0)).join('')}…`;

@@ -43,6 +43,9 @@ export function stewardProgram(): Command {
 Exit codes:
   ${EXIT_CODES.map(([code, meaning]) => `${code}  ${meaning}`).join('\n  ')}
 
+With --json a command prints one document, described in src/cli/documents.ts; one that
+failed prints { "error": { "code", "message", ... } }.
+
 Examples:
   $ steward local start --detach
   $ steward database create sales --data-groups 4 --schema-groups 1
@@ -55,5 +58,6 @@ Examples:
   addRegionGroupCommands(program);
   addNodeCommands(program);
   addOperationCommands(program);
+  for (const command of program.commands) command.helpCommand(false);
   return program;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { StewardClient } from '../client/index.js';
+import type { RegionGroup, StewardClient } from '../client/index.js';
 import type { RunningStack } from '../local/commands.js';
 import { connectStack } from './connection.js';
 import { type InitialGroups, startInitialGroups } from './initial-groups.js';
@@ -17,29 +17,41 @@ const LOOK_EVERY_MS = 200;
 export async function tour(stack: RunningStack, say: (line: string) => void): Promise<void> {
   const client = await connectStack(stack.addresses);
   try {
-    if (!(await hasDatabase(client))) {
-      await nodesAlive(client);
-      await client.databases.create({ name: DATABASE });
-    }
-    // Named requests: what was interrupted goes on, what is there is not made again.
-    const creations = await startInitialGroups(client, DATABASE, INITIAL);
-    if (creations.length > 0) say(`making database ${DATABASE} with 5 region groups of 3 replicas`);
-    for (const { handle } of creations) await handle.result();
-    const groups = await client.regionGroups.list({ database: DATABASE });
-    for (const line of ['', ...regionGroupTable(groups).split('\n'), '', ...NEXT, '']) say(line);
+    const groups = (await findGroups(client)) ?? (await makeDatabase(client, say));
+    for (const line of ['', ...regionGroupTable(groups).split('\n'), '', ...nextSteps(groups), '']) say(line);
   } finally {
     await client.close();
   }
 }
 
-const NEXT = [
-  'Try next, in another terminal:',
-  '  npx steward region-group create demo --kind data --groups 2',
-  '  npx steward node fault node-1 --effect delete-region --delay 20s --times 1',
-  '  npx steward region-group remove 1',
-  '  npx steward operation list --all',
-  '  npx steward --help',
-];
+/** Of the database, when it is there and has any: a tour that was interrupted goes on. */
+async function findGroups(client: StewardClient): Promise<RegionGroup[] | undefined> {
+  if (!(await hasDatabase(client))) return undefined;
+  const groups = await client.regionGroups.list({ database: DATABASE });
+  return groups.length > 0 ? groups : undefined;
+}
+
+async function makeDatabase(client: StewardClient, say: (line: string) => void): Promise<RegionGroup[]> {
+  await nodesAlive(client);
+  const { dataGroups, schemaGroups, replicationFactor } = INITIAL;
+  say(
+    `making database ${DATABASE}: ${dataGroups} DATA and ${schemaGroups} SCHEMA region groups of ${replicationFactor} replicas`,
+  );
+  if (!(await hasDatabase(client))) await client.databases.create({ name: DATABASE });
+  for (const { handle } of await startInitialGroups(client, DATABASE, INITIAL)) await handle.result();
+  return client.regionGroups.list({ database: DATABASE });
+}
+
+function nextSteps(groups: readonly RegionGroup[]): string[] {
+  return [
+    'Try next, in another terminal:',
+    `  npx steward region-group create ${DATABASE} --kind data --groups 2`,
+    '  npx steward node fault node-1 --effect delete-region --delay 20s --times 1',
+    ...groups.slice(0, 1).map(({ groupId }) => `  npx steward region-group remove ${groupId}`),
+    '  npx steward operation list --all',
+    '  npx steward --help',
+  ];
+}
 
 async function hasDatabase(client: StewardClient): Promise<boolean> {
   return (await client.databases.list()).some(({ name }) => name === DATABASE);

@@ -3,11 +3,7 @@ import type { OperationEnd } from './documents.js';
 import { OperationError } from './failure.js';
 import { ProgressLine } from './progress.js';
 import { printLine } from './terminal.js';
-
-/** Where to look at an operation again. */
-export function lookAgain(operationId: string): string {
-  return `steward operation show ${operationId}`;
-}
+import { lookAgain } from './words.js';
 
 export interface Waiting {
   readonly wait: boolean;

@@ -1,3 +1,8 @@
+/** Where to look at an operation again. */
+export function lookAgain(operationId: string): string {
+  return `steward operation show ${operationId}`;
+}
+
 /** `1 region group`, `3 region groups` */
 export function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;

@@ -20,7 +20,8 @@ import {
 } from '../options.js';
 import { details, holderText, listing, planTable, regionGroupTable } from '../render.js';
 import { print } from '../terminal.js';
-import { lookAgain, operationEnd, waitFor } from '../wait.js';
+import { operationEnd, waitFor } from '../wait.js';
+import { lookAgain } from '../words.js';
 
 const DEFAULT_REPLICATION = 3;
 

@@ -4,7 +4,7 @@ import { withClient } from '../connection.js';
 import type { FaultsDocument } from '../documents.js';
 import { formatDuration } from '../duration.js';
 import { UsageError } from '../failure.js';
-import { type ChangeOptions, changes, duration, example, wholeNumber } from '../options.js';
+import { type ChangeOptions, connects, duration, example, plans, wholeNumber } from '../options.js';
 import { listing } from '../render.js';
 import { print } from '../terminal.js';
 
@@ -32,31 +32,33 @@ export interface FaultOptions extends ChangeOptions {
 /** `steward node fault` */
 export function addFaultCommand(node: Command): void {
   example(
-    changes(
-      node
-        .command('fault')
-        .description(
-          'make a node misbehave, to see what happens; it must have been started with --allow-faults',
-        )
-        .argument('<node>')
-        .optionsGroup('What is disturbed:')
-        .addOption(new Option('--rpc <name>', 'a call to the node').choices(RPCS).conflicts('effect'))
-        .addOption(new Option('--effect <name>', 'what an operation does').choices(EFFECTS))
-        .option('--match <text>', 'only operations whose id contains this')
-        .option('--times <n>', 'how often; default: until it is cleared', wholeNumber(1, MAX_TIMES))
-        .optionsGroup('How:')
-        .option('--delay <duration>', 'rpc: handled later; effect: takes longer', duration)
-        .option('--error <code>', 'rpc: not handled, answers this Connect code, such as unavailable')
-        .option('--drop-reply', 'rpc: handled, the reply is lost')
-        .option('--drop-request', 'rpc: not handled, never answered')
-        .option('--duplicate', 'rpc: handled twice at once')
-        .option('--busy <duration>', 'Submit: refuses what is new, with this delay', duration)
-        .option('--fail <message>', 'effect: ends as FAIL')
-        .option('--after-effect', 'with --fail: although it was done')
-        .optionsGroup('Or:')
-        .option('--list', 'show the faults of the node')
-        .option('--clear', 'remove all, and let go of what they hold up')
-        .optionsGroup('Options:'),
+    plans(
+      connects(
+        node
+          .command('fault')
+          .description(
+            'make a node misbehave, to see what happens; it must have been started with --allow-faults',
+          )
+          .argument('<node>')
+          .optionsGroup('What is disturbed:')
+          .addOption(new Option('--rpc <name>', 'a call to the node').choices(RPCS).conflicts('effect'))
+          .addOption(new Option('--effect <name>', 'what an operation does').choices(EFFECTS))
+          .option('--match <text>', 'only operations whose id contains this')
+          .option('--times <n>', 'how often; default: until it is cleared', wholeNumber(1, MAX_TIMES))
+          .optionsGroup('How:')
+          .option('--delay <duration>', 'rpc: handled later; effect: takes longer', duration)
+          .option('--error <code>', 'rpc: not handled, answers this Connect code, such as unavailable')
+          .option('--drop-reply', 'rpc: handled, the reply is lost')
+          .option('--drop-request', 'rpc: not handled, never answered')
+          .option('--duplicate', 'rpc: handled twice at once')
+          .option('--busy <duration>', 'Submit: refuses what is new, with this delay', duration)
+          .option('--fail <message>', 'effect: ends as FAIL')
+          .option('--after-effect', 'with --fail: although it was done')
+          .optionsGroup('Or:')
+          .option('--list', 'show the faults of the node')
+          .option('--clear', 'remove all, and let go of what they hold up')
+          .optionsGroup('Options:'),
+      ),
     ).action((nodeId: string, options: FaultOptions) => runFault(nodeId, options)),
     'steward node fault node-1 --effect delete-region --delay 20s --times 1',
     'steward node fault node-2 --rpc Submit --error unavailable',

@@ -32,8 +32,8 @@ import {
   runningReplicas,
 } from '../render.js';
 import { print } from '../terminal.js';
-import { lookAgain, operationEnd, type Waited, waitFor } from '../wait.js';
-import { counted, groupsText } from '../words.js';
+import { operationEnd, type Waited, waitFor } from '../wait.js';
+import { counted, groupsText, lookAgain } from '../words.js';
 
 const DEFAULT_REPLICATION = 3;
 

@@ -8,6 +8,7 @@ import type {
   RegionGroup,
   RegionKind,
 } from '../client/index.js';
+import type { DrainPlan } from '../rules/legacy-queue.js';
 
 /**
  * The one JSON document that each command prints on stdout with `--json`. Times are ISO 8601 in UTC, durations in
@@ -79,7 +80,7 @@ export interface RegionGroupDocument {
   readonly regionGroup: RegionGroup;
 }
 
-/** `region-group create`, `remove`, `recreate` */
+/** `region-group create`, `remove`, `recreate`; `database delete`; `sweep run`, `sweep drain-legacy-queue` */
 export interface OperationEndDocument {
   readonly operation: OperationEnd;
 }
@@ -142,4 +143,32 @@ export interface OperationsDocument {
 /** `operation show` */
 export interface OperationDocument {
   readonly operation: OperationDescription;
+}
+
+/** `operation cancel`: it was accepted, or with `--dry-run` what would be asked. */
+export type OperationCancelDocument =
+  | { readonly operationId: string; readonly outcome: 'CANCELED' }
+  | { readonly dryRun: true; readonly plan: { readonly operation: OperationDescription } };
+
+/** `database delete --dry-run` */
+export interface DeletionPlanDocument {
+  readonly dryRun: true;
+  readonly plan: { readonly database: Database; readonly regionGroups: readonly RegionGroup[] };
+}
+
+/** `region-group forget-replica` */
+export type ForgottenDocument =
+  | { readonly groupId: number; readonly nodeId: string; readonly outcome: 'FORGOTTEN' }
+  | { readonly dryRun: true; readonly plan: { readonly groupId: number; readonly nodeId: string } };
+
+/** `sweep run --dry-run` */
+export interface SweepPlanDocument {
+  readonly dryRun: true;
+  readonly plan: { readonly mode: 'observe' | 'repair'; readonly gracePeriodMs: number };
+}
+
+/** `sweep drain-legacy-queue --dry-run` */
+export interface DrainPlanDocument {
+  readonly dryRun: true;
+  readonly plan: DrainPlan;
 }

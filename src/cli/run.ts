@@ -4,6 +4,7 @@ import { addLocalCommands } from './commands/local.js';
 import { addNodeCommands } from './commands/node.js';
 import { addOperationCommands } from './commands/operation.js';
 import { addRegionGroupCommands } from './commands/region-group.js';
+import { addSweepCommands } from './commands/sweep.js';
 import { EXIT_CODES, failureOf, reportFailure } from './failure.js';
 import { version } from './version.js';
 
@@ -58,6 +59,7 @@ Examples:
   addRegionGroupCommands(program);
   addNodeCommands(program);
   addOperationCommands(program);
+  addSweepCommands(program);
   for (const command of program.commands) command.helpCommand(false);
   return program;
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RegionGroup, StewardClient } from '../client/index.js';
 import type { RunningStack } from '../local/commands.js';
+import { sweepText } from './commands/sweep.js';
 import { connectStack } from './connection.js';
 import { type InitialGroups, startInitialGroups } from './initial-groups.js';
 import { regionGroupTable } from './render.js';
@@ -18,10 +19,20 @@ export async function tour(stack: RunningStack, say: (line: string) => void): Pr
   const client = await connectStack(stack.addresses);
   try {
     const groups = (await findGroups(client)) ?? (await makeDatabase(client, say));
-    for (const line of ['', ...regionGroupTable(groups).split('\n'), '', ...nextSteps(groups), '']) say(line);
+    const lines = [regionGroupTable(groups), '', await lastSweep(client), '', ...nextSteps(groups), ''];
+    for (const line of ['', ...lines.join('\n').split('\n')]) say(line);
   } finally {
     await client.close();
   }
+}
+
+/** What the last sweep found; the first one of a fresh stack is asked for here, later ones come by schedule. */
+async function lastSweep(client: StewardClient): Promise<string> {
+  const last = (await client.sweeps.last()) ?? {
+    endedAt: new Date().toISOString(),
+    result: await (await client.sweeps.run()).result(),
+  };
+  return `The last sweep (${last.result.mode}, ${last.endedAt}), every 5 minutes by schedule:\n${sweepText(last.result)}`;
 }
 
 /** Of the database, when it is there and has any: a tour that was interrupted goes on. */

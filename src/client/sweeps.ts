@@ -47,6 +47,21 @@ export class Sweeps {
     });
   }
 
+  /** The last sweep that ended, by whomever it was started; undefined before the first one. */
+  async last(): Promise<
+    { readonly operationId: string; readonly endedAt: string; readonly result: SweepResult } | undefined
+  > {
+    const temporal = await this.temporal();
+    return temporal.ask(async (client) => {
+      const query = "WorkflowType = 'sweepReplicas' AND ExecutionStatus = 'Completed'";
+      for await (const { workflowId, runId, closeTime } of client.workflow.list({ query, pageSize: 1 })) {
+        const result: SweepResult = await client.workflow.getHandle(workflowId, runId).result();
+        return { operationId: workflowId, endedAt: (closeTime ?? new Date()).toISOString(), result };
+      }
+      return undefined;
+    });
+  }
+
   /**
    * Drains the region-maintain tasks that an older control plane had queued. `entries` are the objects of its NDJSON file;
    * what is no task is accounted for as such.

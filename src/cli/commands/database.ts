@@ -7,7 +7,9 @@ import type {
   DatabaseDocument,
   DatabasePlanDocument,
   DatabasesDocument,
+  DeletionPlanDocument,
   OperationEnd,
+  OperationEndDocument,
 } from '../documents.js';
 import { type InitialGroups, planInitialGroups, startInitialGroups } from '../initial-groups.js';
 import {
@@ -21,7 +23,7 @@ import {
 import { details, holderText, listing, planTable, regionGroupTable } from '../render.js';
 import { print } from '../terminal.js';
 import { operationEnd, waitFor } from '../wait.js';
-import { lookAgain } from '../words.js';
+import { counted, lookAgain } from '../words.js';
 
 const DEFAULT_REPLICATION = 3;
 
@@ -54,6 +56,19 @@ export function addDatabaseCommands(program: Command): void {
       withClient(options, (client) => create(client, name, options)),
     ),
     'steward database create sales --data-groups 4 --schema-groups 1',
+  );
+
+  example(
+    waits(
+      database
+        .command('delete')
+        .description('delete a database with all its region groups, from every node')
+        .argument('<name>'),
+    ).action((name: string, options: WaitingOptions) =>
+      withClient(options, (client) => deleteDatabase(client, name, options)),
+    ),
+    'steward database delete sales --dry-run',
+    'steward database delete sales',
   );
 
   example(
@@ -139,6 +154,28 @@ async function create(client: StewardClient, name: string, options: CreateOption
         .map(({ operationId }) => `started ${operationId}; look at it with: ${lookAgain(operationId)}`),
       ...(regionGroups.length === 0 ? [] : [regionGroupTable(regionGroups)]),
     ].join('\n'),
+  );
+}
+
+async function deleteDatabase(client: StewardClient, name: string, options: WaitingOptions): Promise<void> {
+  const database = await client.databases.get(name);
+  if (options.dryRun) {
+    const regionGroups = await client.regionGroups.list({ database: name });
+    print<DeletionPlanDocument>(options, { dryRun: true, plan: { database, regionGroups } }, () =>
+      [
+        `would delete database ${name} with ${counted(database.replicas, 'replica')}`,
+        regionGroupTable(regionGroups),
+        ...(database.holder === undefined ? [] : [`held now by ${holderText(database.holder)}`]),
+      ].join('\n'),
+    );
+    return;
+  }
+  const handle = await client.databases.delete(name);
+  const waited = await waitFor(`deleting database ${name}`, handle, options);
+  print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () =>
+    waited.outcome === 'DONE'
+      ? `deleted database ${name}: ${counted(waited.result.groups, 'region group')}, ${counted(waited.result.replicas, 'replica')}`
+      : `started ${handle.operationId}; look at it with: ${lookAgain(handle.operationId)}`,
   );
 }
 

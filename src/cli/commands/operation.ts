@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { withClient } from '../connection.js';
-import type { OperationDocument, OperationsDocument } from '../documents.js';
-import { type ConnectionOptions, connects, example } from '../options.js';
+import type { OperationCancelDocument, OperationDocument, OperationsDocument } from '../documents.js';
+import { type ChangeOptions, type ConnectionOptions, changes, connects, example } from '../options.js';
 import { operationTable, operationText } from '../render.js';
 import { print } from '../terminal.js';
+import { lookAgain } from '../words.js';
 
 /** `steward operation` */
 export function addOperationCommands(program: Command): void {
@@ -36,5 +37,28 @@ export function addOperationCommands(program: Command): void {
         }),
       ),
     'steward operation show region-group/3/remove',
+  );
+
+  example(
+    changes(operation.command('cancel').description('end an operation early, as long as that is possible'))
+      .argument('<id>', 'its id')
+      .action((id: string, options: ChangeOptions) =>
+        withClient(options, async (client) => {
+          if (options.dryRun) {
+            const found = await client.operations.get(id);
+            print<OperationCancelDocument>(options, { dryRun: true, plan: { operation: found } }, () =>
+              ['would ask this operation to end:', operationText(found)].join('\n'),
+            );
+            return;
+          }
+          await client.operations.cancel(id);
+          print<OperationCancelDocument>(
+            options,
+            { operationId: id, outcome: 'CANCELED' },
+            () => `${id} was cancelled; see what became of it with: ${lookAgain(id)}`,
+          );
+        }),
+      ),
+    'steward operation cancel database/sales/create/monday',
   );
 }

@@ -4,6 +4,7 @@ import { MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../../rules/boun
 import { withClient } from '../connection.js';
 import type {
   CreationPlanDocument,
+  ForgottenDocument,
   OperationEndDocument,
   RecreationPlanDocument,
   RegionGroupDocument,
@@ -12,7 +13,9 @@ import type {
 } from '../documents.js';
 import { UsageError } from '../failure.js';
 import {
+  type ChangeOptions,
   type ConnectionOptions,
+  changes,
   connects,
   example,
   regionGroupId,
@@ -96,6 +99,19 @@ export function addRegionGroupCommands(program: Command): void {
   );
 
   example(
+    changes(
+      group
+        .command('forget-replica')
+        .description('let go of a replica whose node is away for good')
+        .argument('<id>', 'id of a region group', regionGroupId)
+        .requiredOption('--node <node>', 'the node that is gone'),
+    ).action((id: number, options: ChangeOptions & { readonly node: string }) =>
+      withClient(options, (client) => forgetReplica(client, id, options)),
+    ),
+    'steward region-group forget-replica 3 --node node-2',
+  );
+
+  example(
     connects(group.command('list').description('region groups and where their replicas are'))
       .option('--database <name>', 'only of this database')
       .option('--incomplete', 'only those that lack a replica or do not run')
@@ -171,6 +187,30 @@ async function remove(client: StewardClient, ids: readonly number[], options: Wa
       (result) =>
         `removed ${counted(result.groups, 'region group')} with ${counted(result.replicas, 'replica')}`,
     ),
+  );
+}
+
+async function forgetReplica(
+  client: StewardClient,
+  groupId: number,
+  options: ChangeOptions & { readonly node: string },
+): Promise<void> {
+  const { node: nodeId, dryRun = false } = options;
+  await client.regionGroups.forgetReplica({ groupId, nodeId }, { dryRun });
+  if (dryRun) {
+    print<ForgottenDocument>(
+      options,
+      { dryRun: true, plan: { groupId, nodeId } },
+      () => `would let go of the replica of region group ${groupId} on ${nodeId}`,
+    );
+    return;
+  }
+  print<ForgottenDocument>(options, { groupId, nodeId, outcome: 'FORGOTTEN' }, () =>
+    [
+      `let go of the replica of region group ${groupId} on ${nodeId}`,
+      'if the node ever returns, the sweep reports its region, and removes it with: steward sweep run --mode repair',
+      `if the region group is to stay, bring another replica with: steward region-group recreate ${groupId}`,
+    ].join('\n'),
   );
 }
 

@@ -1,0 +1,165 @@
+import { readFile } from 'node:fs/promises';
+import { type Command, Option } from 'commander';
+import type { StewardClient, SweepResult } from '../../client/index.js';
+import { withClient } from '../connection.js';
+import type { DrainPlanDocument, OperationEndDocument, SweepPlanDocument } from '../documents.js';
+import { UsageError } from '../failure.js';
+import { duration, example, type WaitingOptions, waits } from '../options.js';
+import { listing } from '../render.js';
+import { print } from '../terminal.js';
+import { operationEnd, waitFor } from '../wait.js';
+import { counted, lookAgain } from '../words.js';
+
+interface SweepOptions extends WaitingOptions {
+  readonly mode: 'observe' | 'repair';
+  /** Milliseconds. */
+  readonly grace: number;
+}
+
+const GRACE = '5m';
+
+/** `steward sweep` */
+export function addSweepCommands(program: Command): void {
+  const sweep = program
+    .command('sweep')
+    .description('what nodes hold against what the catalog says; a schedule runs it as well');
+
+  example(
+    waits(
+      sweep
+        .command('run')
+        .description('compare every node with the catalog now, and drive on claims whose workflow is gone')
+        .addOption(
+          new Option('--mode <mode>', 'observe reports, repair mends')
+            .choices(['observe', 'repair'])
+            .default('observe'),
+        )
+        .addOption(
+          new Option('--grace <duration>', 'what differs for a shorter time is left alone')
+            .argParser(duration)
+            .default(300_000, GRACE),
+        ),
+    ).action((options: SweepOptions) => withClient(options, (client) => run(client, options))),
+    'steward sweep run',
+    'steward sweep run --mode repair --grace 0s',
+  );
+
+  example(
+    waits(
+      sweep
+        .command('drain-legacy-queue')
+        .description('take on the region-maintain tasks that an older control plane had queued')
+        .argument('<file>', 'NDJSON: {id, type: CREATE|DELETE, database, groupId, nodeId} on each line'),
+    ).action((file: string, options: WaitingOptions) =>
+      withClient(options, (client) => drain(client, file, options)),
+    ),
+    'steward sweep drain-legacy-queue tasks.ndjson --dry-run',
+  );
+}
+
+async function run(client: StewardClient, options: SweepOptions): Promise<void> {
+  const { mode, grace } = options;
+  if (options.dryRun) {
+    print<SweepPlanDocument>(options, { dryRun: true, plan: { mode, gracePeriodMs: grace } }, () =>
+      mode === 'repair'
+        ? 'would delete leaked regions and recreate missing replicas; see which with: steward sweep run'
+        : 'would compare every node with the catalog, and change no node',
+    );
+    return;
+  }
+  const handle = await client.sweeps.run({ mode, gracePeriodMs: grace });
+  const waited = await waitFor(`sweeping (${mode})`, handle, options);
+  print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () =>
+    waited.outcome === 'DONE' ? sweepText(waited.result) : startedText(handle.operationId),
+  );
+}
+
+async function drain(client: StewardClient, file: string, options: WaitingOptions): Promise<void> {
+  const entries = await readEntries(file);
+  if (options.dryRun) {
+    const { planDrain } = await import('../../rules/legacy-queue.js');
+    const plan = planDrain(entries);
+    print<DrainPlanDocument>(options, { dryRun: true, plan }, () =>
+      [
+        `would look at ${entries.length === 1 ? '1 entry' : `${entries.length} entries`}:`,
+        ...plan.deletions.map(
+          ({ nodeId, groupIds }) => `  delete on ${nodeId}, unless listed: ${groupIds.join(', ')}`,
+        ),
+        ...(plan.creations.length > 0
+          ? [`  recreate, if they lack a replica: ${plan.creations.join(', ')}`]
+          : []),
+        ...plan.unreadable.map(({ at, problem }) => `  not a task: ${at}: ${problem}`),
+      ].join('\n'),
+    );
+    return;
+  }
+  const handle = await client.sweeps.drainLegacyQueue(entries);
+  const waited = await waitFor('draining the legacy queue', handle, options);
+  print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () => {
+    if (waited.outcome !== 'DONE') return startedText(handle.operationId);
+    const { deleted, gone, recreated, complete, repeated, warned, warnings } = waited.result;
+    return [
+      `${entries.length} entries: ${deleted} deleted, ${gone} gone already, ${recreated} being recreated, ` +
+        `${complete} complete already, ${repeated} repeated, ${warned} left alone`,
+      ...warnings.map((warning) => `  WARN ${warning}`),
+    ].join('\n');
+  });
+}
+
+/** The objects of an NDJSON file; a line that is no JSON stands as the text it is, and is accounted for as such. */
+async function readEntries(file: string): Promise<unknown[]> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError(`${file} cannot be read: ${error.code ?? error.message}`);
+  });
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  if (lines.length === 0) throw new UsageError(`${file} has no entries`);
+  return lines.map((line) => {
+    try {
+      return JSON.parse(line) as unknown;
+    } catch {
+      return line;
+    }
+  });
+}
+
+/** A sweep's result, as a table of nodes and what was done. */
+export function sweepText({ mode, nodes, lacking, removed, recreations, drivenOn }: SweepResult): string {
+  const table = listing(
+    [
+      { title: 'NODE' },
+      { title: 'REGIONS', align: 'right' },
+      { title: 'LEAKED', align: 'right' },
+      { title: 'MISSING', align: 'right' },
+      { title: '' },
+    ],
+    nodes.map(({ nodeId, regions, leaked, leakedTotal, missing, missingTotal, unreachable }) => [
+      nodeId,
+      regions,
+      leakedTotal,
+      missingTotal,
+      unreachable ?? [...some('leaked', leaked), ...some('missing', missing)].join('; '),
+    ]),
+    'no nodes',
+  );
+  const done = [
+    ...(lacking.length > 0 ? [`region groups that lack replicas: ${lacking.join(', ')}`] : []),
+    ...(removed > 0 ? [`removed ${counted(removed, 'leaked region')}`] : []),
+    ...recreations.map((id) => `started ${id}; look at it with: ${lookAgain(id)}`),
+    ...drivenOn.map((id) => `its workflow was gone, driven on: ${id}`),
+  ];
+  const differs =
+    nodes.some(({ leakedTotal, missingTotal }) => leakedTotal + missingTotal > 0) || lacking.length > 0;
+  const next = mode === 'observe' && differs ? ['mend it with: steward sweep run --mode repair'] : [];
+  return [table, ...done, ...next].join('\n');
+}
+
+const SHOWN = 5;
+
+function some(what: string, ids: readonly number[]): string[] {
+  if (ids.length === 0) return [];
+  return [`${what}: ${ids.slice(0, SHOWN).join(', ')}${ids.length > SHOWN ? ', ...' : ''}`];
+}
+
+function startedText(operationId: string): string {
+  return `started ${operationId}; look at it with: ${lookAgain(operationId)}`;
+}

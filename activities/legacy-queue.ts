@@ -30,7 +30,7 @@ export type LegacyQueueActivities = ReturnType<typeof createLegacyQueueActivitie
 /** The activities that drain an older control plane's queue. */
 export function createLegacyQueueActivities(dependencies: SweepDependencies) {
   const { catalog, catalogId, engine, log } = dependencies;
-  const { repairLeaks } = createSweepActivities(dependencies);
+  const sweep = createSweepActivities(dependencies);
   return {
     /**
      * Deletes regions on one node alone, each only if the catalog does not list it there. A node that does not answer is the
@@ -62,7 +62,7 @@ export function createLegacyQueueActivities(dependencies: SweepDependencies) {
       for (const groupId of await openRepairs(catalog, nodeId)) present.add(groupId);
       const leaked = groupIds.filter((id) => !here.has(id) && present.has(id));
       await recordLeakedByName(catalog, nodeId, leaked);
-      const deleted = leaked.length === 0 ? 0 : await repairLeaks(nodeId, leaked);
+      const deleted = leaked.length === 0 ? 0 : await sweep.repairLeaks(nodeId, leaked);
       return {
         deleted,
         gone: groupIds.length - listed.length - deleted,

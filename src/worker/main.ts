@@ -55,15 +55,20 @@ await runProcess('worker', async (log, stopping) => {
     maxConcurrentActivityTaskExecutions: 50,
   });
   const run = worker.run();
-  void stopping.then(() => worker.shutdown());
-  return {
-    ready: { taskQueue: settings.taskQueue, namespace },
-    ended: run.finally(async () => {
+  const end = async () => {
+    try {
+      await run;
+    } finally {
       clients.close();
       await catalog.destroy();
       await connection.close();
       await clientConnection.close();
-    }),
+    }
+  };
+  void stopping.then(() => worker.shutdown());
+  return {
+    ready: { taskQueue: settings.taskQueue, namespace },
+    ended: end(),
   };
 });
 

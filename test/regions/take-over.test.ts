@@ -16,7 +16,9 @@ let catalog: Catalog;
 let stop: () => Promise<void>;
 
 beforeAll(async () => {
-  ({ catalog, stop } = await startCatalog(NODES));
+  const started = await startCatalog(NODES);
+  catalog = started.catalog;
+  stop = () => started.stop();
 });
 afterAll(() => stop());
 

@@ -61,7 +61,7 @@ export class RegionPass {
     }
     return {
       nodeId: this.node.nodeId,
-      verb: this.verb === 'delete' ? 'deletions' : 'creations',
+      verb: this.verb === 'delete' ? 'deletion' : 'creation',
       settled: this.#settled,
       open: this.#open,
       ...(this.#unasked && { unasked: this.#unasked }),

@@ -87,7 +87,12 @@ const CODES: Readonly<Record<StewardErrorCode, ExitCode>> = {
 };
 
 /** Reasons of REJECTED that pass with time: somebody else is in the way. */
-const IN_THE_WAY: readonly unknown[] = ['DATABASE_DELETING', 'REGION_GROUP_REMOVING'];
+const IN_THE_WAY: readonly unknown[] = [
+  'DATABASE_DELETING',
+  'REGION_GROUP_REMOVING',
+  'NODE_ALIVE',
+  'NOT_CANCELLABLE',
+];
 
 export function exitCodeOf({ code, details }: StewardError): ExitCode {
   return code === 'REJECTED' && IN_THE_WAY.includes(details) ? 3 : CODES[code];

@@ -179,7 +179,12 @@ export class RegionGroups {
       nodeId: text({ nodeId: which.nodeId }, 'nodeId', NODE_NAME),
     }));
     const request = { groupId: BigInt(groupId), nodeId, actor: this.actor, dryRun: options.dryRun ?? false };
-    await this.coordinator.ask((catalog) => catalog.forgetReplica(request));
+    try {
+      await this.coordinator.ask((catalog) => catalog.forgetReplica(request));
+    } catch (error) {
+      if (!(error instanceof StewardError) || error.code !== 'REJECTED') throw error;
+      throw new StewardError('REJECTED', error.message, { details: 'NODE_ALIVE', cause: error });
+    }
   }
 
   /**

@@ -1,6 +1,7 @@
 /** What one pass over a holder's open operations on a node found. Pure: the reconciling activity fills it in. */
 export interface NodeReport {
   readonly nodeId: string;
+  /** What is being done, in the singular: `deletion`. */
   readonly verb: string;
   /** Operations that ended as the holder wants in this pass. */
   readonly settled: number;
@@ -34,7 +35,7 @@ export function describeReport(report: NodeReport): string {
   }
   const blockers = blockersOf(report);
   if (blockers.length > 0) parts.push(`BLOCKED: ${blockers.join('; ')}`);
-  return `${report.nodeId}: ${open} ${report.verb} open: ${parts.join(', ')}`;
+  return `${report.nodeId}: ${open} ${report.verb}${open === 1 ? '' : 's'} open: ${parts.join(', ')}`;
 }
 
 /** What keeps the operations from ending, each named once with how many it keeps. */

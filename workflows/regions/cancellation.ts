@@ -80,7 +80,7 @@ export class Cancellable {
 
   #refusePassed(): void {
     if (this.#passed !== undefined)
-      throw ApplicationFailure.nonRetryable(this.#passed, FAILURE.NOT_CANCELLABLE);
+      throw ApplicationFailure.nonRetryable(this.#passed, FAILURE.NOT_CANCELLABLE, 'NOT_CANCELLABLE');
   }
 }
 

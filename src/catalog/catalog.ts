@@ -27,8 +27,10 @@ export function openCatalog(
       getTypeParser: (oid, format) => (oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format)),
     },
   });
-  // A connection that breaks while idle is replaced by the pool; the next query reports what matters.
+  // A connection that breaks is replaced by the pool, and its query, or the next one, reports what matters. While a
+  // transaction has the connection, the pool does not listen: an error that nobody hears would end the process.
   pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
   return new Kysely<CatalogTables>({ dialect: new PostgresDialect({ pool }) });
 }
 

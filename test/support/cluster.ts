@@ -14,7 +14,7 @@ export interface ClusterOptions {
   nodeEnv?: Environment;
   workerEnv?: Environment;
   coordinatorEnv?: Environment;
-  /** A PostgreSQL of the cluster's own (`cluster.postgres`), for tests that kill it. */
+  /** A PostgreSQL of the cluster's own (`cluster.postgres`), for tests that kill it: what it committed survives that. */
   ownPostgres?: boolean;
   /** A Temporal whose store survives its restart, for tests that kill it. */
   ownTemporalDb?: boolean;
@@ -60,7 +60,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
         return started;
       }),
       options.ownPostgres
-        ? startPostgres().then((started) => {
+        ? startPostgres({ durable: true }).then((started) => {
             cleanUps.push(() => started.stop());
             return { url: started.url, postgres: started };
           })

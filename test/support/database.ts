@@ -34,7 +34,7 @@ export interface TestPostgres {
   stop(): Promise<void>;
 }
 
-/** A PostgreSQL of one's own, for tests that kill it; `durable` keeps fsync on. */
+/** A PostgreSQL of one's own; unless `durable`, what it committed last is lost when it is killed. */
 export async function startPostgres(options: { durable?: boolean } = {}): Promise<TestPostgres> {
   const directory = temporaryDirectory('postgres');
   const prepared = await preparePostgres({

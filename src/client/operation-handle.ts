@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Holder } from '../rules/words.js';
@@ -60,23 +61,7 @@ export class OperationHandle<T> {
    * away for 20 s: the operation goes on
    */
   async result({ timeoutMs, signal }: WaitOptions = {}): Promise<T> {
-    const limits = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)];
-    const limit = AbortSignal.any(limits.filter((one) => one !== undefined));
-    let result: unknown;
-    try {
-      result = await this.temporal.ask((client) =>
-        client.withAbortSignal(limit, () => this.workflow.result()),
-      );
-    } catch (error) {
-      if (!limit.aborted) throw error;
-      throw new StewardError(
-        'TIMED_OUT',
-        `${this.operationId} goes on; look at it with: steward operation show ${this.operationId}`,
-        {
-          cause: error,
-        },
-      );
-    }
+    const result = await this.#resultWithin(timeoutMs, signal);
     if (outcomeOf(result) === 'CANCELED') {
       throw new StewardError('CANCELED', `${this.operationId} was cancelled`, { details: result });
     }
@@ -90,6 +75,36 @@ export class OperationHandle<T> {
         details: result,
       },
     );
+  }
+
+  async #resultWithin(timeoutMs: number | undefined, signal: AbortSignal | undefined): Promise<unknown> {
+    const limit = new AbortController();
+    // Every long poll of Temporal's client adds one.
+    setMaxListeners(0, limit.signal);
+    const givenUp = new Promise<never>((_, reject) => {
+      limit.signal.addEventListener('abort', () =>
+        reject(
+          new StewardError(
+            'TIMED_OUT',
+            `${this.operationId} goes on; look at it with: steward operation show ${this.operationId}`,
+          ),
+        ),
+      );
+    });
+    const giveUp = () => limit.abort();
+    const timer = timeoutMs === undefined ? undefined : setTimeout(giveUp, timeoutMs);
+    signal?.addEventListener('abort', giveUp);
+    if (signal?.aborted) giveUp();
+    try {
+      // Temporal's client takes no note of a signal between two long polls: hence the race.
+      return await Promise.race([
+        givenUp,
+        this.temporal.ask((client) => client.withAbortSignal(limit.signal, () => this.workflow.result())),
+      ]);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', giveUp);
+    }
   }
 
   /** How it stands now. */

@@ -1,5 +1,12 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import type { CreationResult, Ended, RegionGroup, RegionKind, StewardClient } from '../../client/index.js';
+import type {
+  CreationResult,
+  Ended,
+  RegionGroup,
+  RegionGroupCreation,
+  RegionKind,
+  StewardClient,
+} from '../../client/index.js';
 import { MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../../rules/bounds.js';
 import { withClient } from '../connection.js';
 import type {
@@ -160,7 +167,7 @@ async function create(client: StewardClient, database: string, options: CreateOp
   const handle = await client.regionGroups.create({ ...creation, request });
   const waited = await waitFor(`creating ${what}`, handle, options);
   print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () =>
-    endText(handle.operationId, waited, (result) => creationText(what, database, result)),
+    endText(handle.operationId, waited, (result) => creationText(creation, result)),
   );
 }
 
@@ -268,12 +275,21 @@ function endText<T>(operationId: string, waited: Waited<T>, done: (result: T) =>
     : `started ${operationId}; look at it with: ${lookAgain(operationId)}`;
 }
 
-function creationText(what: string, database: string, { incomplete }: Ended<CreationResult>): string {
-  if (incomplete === 0) return `created ${what}`;
-  return (
-    `created ${what}; ${incomplete} of them lack a replica, which comes as soon as its node can: ` +
-    `steward region-group list --database ${database} --incomplete`
-  );
+function creationText(
+  { database, kind: regionKind, groups }: Pick<RegionGroupCreation, 'database' | 'kind' | 'groups'>,
+  { complete, incomplete }: Ended<CreationResult>,
+): string {
+  const gone = groups - complete - incomplete;
+  return [
+    `created ${counted(groups - gone, `${regionKind} region group`)} in ${database}`,
+    ...(gone > 0 ? [`${gone} more were, and are removed already by another operation`] : []),
+    ...(incomplete > 0
+      ? [
+          `${incomplete} of them lack a replica, which comes as soon as its node can: ` +
+            `steward region-group list --database ${database} --incomplete`,
+        ]
+      : []),
+  ].join('; ');
 }
 
 function regionGroupText(group: RegionGroup): string {

@@ -19,6 +19,8 @@ export type RpcStrike =
 /** What strikes one effect. */
 export interface EffectStrike {
   readonly delayMs: number;
+  /** Aborted when the faults are cleared, so that a strike which came before that holds nothing up afterwards. */
+  readonly cleared: AbortSignal;
   readonly fail?: { readonly message: string; readonly afterEffect: boolean };
 }
 
@@ -108,21 +110,21 @@ export class Faults {
   /** Uses up and returns what strikes an effect; nothing comes after a failure. */
   strikeEffect(verb: Verb, operationId: string): EffectStrike {
     let delayMs = 0;
+    const cleared = this.#cleared.signal;
     for (const active of this.#matching(verb, [operationId])) {
       const { case: kind, value } = active.fault.kind;
       this.#use(active);
       if (kind === 'delay') delayMs += durationMs(value);
       if (kind === 'fail')
-        return { delayMs, fail: { message: value.message, afterEffect: value.afterEffect } };
+        return { delayMs, cleared, fail: { message: value.message, afterEffect: value.afterEffect } };
     }
-    return { delayMs };
+    return { delayMs, cleared };
   }
 
   /** Waits; cut short by `clear`. Rejects with the reason of the signal when that is aborted. */
-  async hold(delayMs: number, signal?: AbortSignal): Promise<void> {
+  async hold(delayMs: number, signal?: AbortSignal, cleared = this.#cleared.signal): Promise<void> {
     signal?.throwIfAborted();
-    if (delayMs <= 0) return;
-    const cleared = this.#cleared.signal;
+    if (delayMs <= 0 || cleared.aborted) return;
     await new Promise<void>((resolve) => {
       const done = (): void => {
         clearTimeout(timer);

@@ -17,9 +17,9 @@ export function performRegionOperations(store: RegionStore, ledger: Ledger, faul
     const { request } = pending;
     const strike = faults.strikeEffect(request.verb, pending.id);
     abort.signal.throwIfAborted();
-    const { fail } = strike;
+    const { cleared, fail } = strike;
     if (fail !== undefined && !fail.afterEffect) {
-      await faults.hold(strike.delayMs, abort.signal);
+      await faults.hold(strike.delayMs, abort.signal, cleared);
       return { state: 'FAIL', code: 'INTERNAL', message: fail.message };
     }
     const context: EffectContext = {
@@ -31,7 +31,7 @@ export function performRegionOperations(store: RegionStore, ledger: Ledger, faul
         }
         operation.report(progress);
       },
-      midway: () => faults.hold(strike.delayMs, abort.signal),
+      midway: () => faults.hold(strike.delayMs, abort.signal, cleared),
     };
     try {
       if (request.verb === 'create-region') await store.create(request, context);

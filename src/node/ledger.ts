@@ -173,7 +173,7 @@ export class Ledger {
         for (const { operation, outcome } of endings) this.#write(operation, outcome);
       });
     } catch (error) {
-      this.#log.error({ error, outcomes: endings.length }, 'the ledger cannot be written; trying again');
+      this.#log.error({ err: error, outcomes: endings.length }, 'the ledger cannot be written; trying again');
       this.#endings = [...endings, ...this.#endings];
       this.#flushIsDue = true;
       setTimeout(() => this.flush(), RETRY_WRITE_MS).unref();

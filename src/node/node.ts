@@ -62,7 +62,7 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
       const dropped = await ledger.dropExpired();
       if (dropped > 0) log.info({ dropped }, 'dropped outcomes whose retention is over');
     } catch (error) {
-      log.error({ error }, 'cannot drop outcomes whose retention is over; trying again in an hour');
+      log.error({ err: error }, 'cannot drop outcomes whose retention is over; trying again in an hour');
     }
   };
   void sweep();

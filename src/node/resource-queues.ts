@@ -139,7 +139,10 @@ export class ResourceQueues {
         if (error.by === 'STOPPING') return undefined;
         return { state: 'FAIL', code: 'CANCELED', message: 'canceled; what had been written is removed' };
       }
-      this.log.error({ error, operation: operation.pending.id }, 'an effect failed in an unforeseen way');
+      this.log.error(
+        { err: error, operation: operation.pending.id },
+        'an effect failed in an unforeseen way',
+      );
       return { state: 'FAIL', code: 'INTERNAL', message: String(error) };
     }
   }

@@ -101,7 +101,8 @@ export async function startNode(options: NodeProcessOptions = {}): Promise<NodeP
   };
 }
 
-function connect(url: string) {
+/** Clients over a connection of their own. */
+export function connect(url: string) {
   const transport = createConnectTransport({ baseUrl: url, httpVersion: '2' });
   return {
     operations: createClient(OperationService, transport),

@@ -1,0 +1,85 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { identityOf } from '../../src/local/process-identity.js';
+import { eventually } from '../support/eventually.js';
+import { killWithUs, temporaryDirectory } from '../support/guard.js';
+import { type Ended, startCommand, steward } from './steward-command.js';
+
+let home: ReturnType<typeof temporaryDirectory>;
+beforeEach(() => {
+  home = temporaryDirectory('cli-local');
+});
+afterEach(async () => {
+  await cli('local stop');
+  await home.remove();
+}, 90_000);
+
+function cli(line: string): Promise<Ended> {
+  return steward(line.split(' '), { env: { STEWARD_HOME: home.path } });
+}
+
+interface Status {
+  state: string;
+  supervisorPid: number;
+  coordinator: string;
+  processes: { name: string; state: string; pid: number }[];
+}
+
+test('a stack is started for scripts, found by every command without a flag, and stopped', async () => {
+  const started = await cli('local start --detach --tour --json');
+  expect(started.code, started.stderr).toBe(0);
+  const status = started.document() as Status;
+  killWithUs(identityOf(status.supervisorPid)!);
+  expect(status.state).toBe('running');
+  expect(started.stderr).toMatch(/demo\s+SCHEMA\s+RUNNING\s+3\/3\s+node-1 node-2 node-3/);
+  expect(started.stderr).toContain('npx steward region-group remove');
+
+  const [again, seen, groups, operations] = await Promise.all([
+    cli('local start --detach --json'),
+    cli('local status --json'),
+    cli('region-group list --database demo --json'),
+    cli('operation list --all'),
+  ]);
+  expect(again.document()).toMatchObject({ error: { code: 'ALREADY_RUNNING' } });
+  expect(again.code).toBe(3);
+  expect(seen.document()).toEqual(status);
+  const { regionGroups } = groups.document() as { regionGroups: { kind: string; state: string }[] };
+  expect(regionGroups).toHaveLength(5);
+  expect(regionGroups.filter(({ kind }) => kind === 'DATA')).toHaveLength(4);
+  expect(operations.stdout).toMatch(/database\/demo\/create\/initial-data\s+COMPLETED/);
+
+  const stopped = await cli('local stop --json');
+  expect(stopped.document()).toEqual({ outcome: 'stopped' });
+  for (const { pid, name } of status.processes) expect(identityOf(pid), name).toBeUndefined();
+  expect((await cli('local stop --json')).document()).toEqual({ outcome: 'not-running' });
+  expect((await cli('node list')).stderr).toMatch(/^steward: no Steward runs here/);
+}, 120_000);
+
+test('in the foreground it gives the tour and a status page, and Ctrl-C stops everything; the data are there again', async () => {
+  for (const run of ['first', 'second']) {
+    const { child, ended } = startCommand(['local', 'start', '--tour'], { env: { STEWARD_HOME: home.path } });
+    let page = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      page += chunk.toString();
+    });
+    await eventually('the status page', () => page.includes('Web UI') && page.includes('PROCESS'), 60_000);
+    const status = (await cli('local status --json')).document() as Status;
+    child.kill('SIGINT');
+    const { code, stderr } = await ended;
+    expect(code, stderr).toBe(0);
+    expect(stderr.match(/demo\s+DATA\s+RUNNING/g), run).toHaveLength(4);
+    expect(stderr.includes('making database demo'), run).toBe(run === 'first');
+    for (const { pid, name } of status.processes) expect(identityOf(pid), name).toBeUndefined();
+  }
+}, 180_000);
+
+test('a damaged stack file is one clear line', async () => {
+  await mkdir(`${home.path}/run`, { recursive: true });
+  await writeFile(`${home.path}/run/stack.json`, '{"version":');
+  const { code, stderr } = await cli('node list');
+  expect(stderr).toMatch(
+    /^steward: .*stack\.json cannot be read \(it is not JSON\): remove it, then repeat\n$/,
+  );
+  expect(code).toBe(1);
+  await rm(`${home.path}/run/stack.json`);
+});

@@ -91,6 +91,19 @@ describe('after a SIGKILL', () => {
     expect(filesOf(node, 1)).toEqual(ALL_FILES);
   });
 
+  test('so is one that a higher epoch waits for, and that one takes its turn', async () => {
+    await setFault(node, { target: 'create-region', kind: FOR_EVER });
+    await submit(node, creation(1));
+    await staged(1);
+    await submit(node, creation(1, { epoch: 2, database: 'other' }));
+    await node.kill();
+    mkdirSync(join(node.data, 'regions', CATALOG), { recursive: true });
+    renameSync(join(node.data, 'staging', `${CATALOG}.1`), directoryOf(node, 1));
+    await node.restart();
+    expect(await ended(node, creation(1))).toBe('SUCCESS');
+    expect(await ended(node, creation(1, { epoch: 2, database: 'other' }))).toBe('FAIL(ALREADY_EXISTS)');
+  });
+
   test('what was queued runs, in its order', async () => {
     await finish(node, creation(1));
     await setFault(node, { target: 'delete-region', kind: FOR_EVER });

@@ -114,16 +114,26 @@ test('is another process to the coordinator after a restart', async () => {
   expect(after?.ledgerId).toBe(before?.ledgerId);
 });
 
-test('serves while the coordinator is away, says so once, and registers when it is back', async () => {
+test('serves while the coordinator is away, and registers when it is back', async () => {
   await coordinator.stop();
   const running = await start();
   expect(await finish(running, creation(1))).toEqual(['SUCCESS']);
   expect((await running.info.getNodeInfo({})).incarnation).toBe(0n);
   await coordinator.start();
   await eventually('it is registered', () => coordinator.registrations.length === 1);
-  const complaints =
-    readFileSync(running.process.logFile, 'utf8').split('cannot reach the coordinator').length - 1;
-  expect(complaints).toBe(1);
+});
+
+test('logs a problem once until it changes, however often it tries', async () => {
+  coordinator.refusal = new ConnectError('the catalog is away', Code.Unavailable);
+  const running = await start();
+  await eventually('it has tried three times', () => coordinator.registrations.length >= 3);
+  coordinator.refusal = new ConnectError('the catalog is full', Code.Unavailable);
+  const tries = coordinator.registrations.length;
+  await eventually('it has tried again', () => coordinator.registrations.length >= tries + 2);
+  const log = readFileSync(running.process.logFile, 'utf8');
+  for (const problem of ['the catalog is away', 'the catalog is full']) {
+    expect(log.split(problem).length - 1, problem).toBe(1);
+  }
 });
 
 test('serves while the coordinator refuses it, says why, and asks again', async () => {

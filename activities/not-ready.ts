@@ -3,12 +3,15 @@ import { NodeUnreachable } from '../src/engines/regions.js';
 
 /** Fails an attempt of an activity that is asked again: not an error, and the message names what blocks (I8). */
 export function notReady(message: string, nextRetryDelayMs: number): ApplicationFailure {
-  return ApplicationFailure.create({
+  const failure = ApplicationFailure.create({
     type: 'NotReady',
     message,
     nextRetryDelay: Math.max(1, Math.ceil(nextRetryDelayMs)),
     category: ApplicationFailureCategory.BENIGN,
   });
+  // Nothing went wrong at any place in the code: a stack would only hide the message in the Web UI.
+  failure.stack = '';
+  return failure;
 }
 
 /** A node that does not answer, or is another one than expected, as the blocker of so many operations. */

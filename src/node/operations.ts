@@ -1,5 +1,5 @@
 import type { Operation, OperationStatus } from '../rpc/gen/steward/worker/v1/operation_pb.js';
-import { digestOf, type Ledger } from './ledger.js';
+import { digestOf, type Ledger, type LedgerRecord } from './ledger.js';
 import { NO_PROGRESS, type Outcome, resourceOf } from './operation.js';
 import {
   endedStatus,
@@ -56,7 +56,7 @@ export class Operations {
       const digest = digestOf(request);
       const known = (accepted.get(id) ?? this.queues.find(id))?.pending ?? this.ledger.find(id);
       if (known !== undefined) {
-        if (known.digest === digest) return id;
+        if (known.digest === digest) return 'outcome' in known ? recordedStatus(id, known) : id;
         return invalidStatus(id, `operation ${id} is known with another request: make a new attempt`);
       }
       if (busyMs !== undefined) return resourceExhaustedStatus(id, 'the node is busy (fault)', busyMs);
@@ -87,11 +87,9 @@ export class Operations {
     const live = this.queues.find(operationId);
     if (live !== undefined) return processingStatus(live.pending, live.progress);
     // A key that is too long for LMDB was never accepted either.
-    const record =
-      Buffer.byteLength(operationId) <= 512 && operationId !== '' && this.ledger.find(operationId);
-    if (!record) return unknownStatus(operationId);
-    if (record.outcome === undefined) throw new Error(`${operationId} is pending and nobody runs it`);
-    return endedStatus(operationId, record.acceptedAtMs, record.outcome);
+    const canBeKnown = operationId !== '' && Buffer.byteLength(operationId) <= 512;
+    const record = canBeKnown ? this.ledger.find(operationId) : undefined;
+    return record === undefined ? unknownStatus(operationId) : recordedStatus(operationId, record);
   }
 
   /** Asks creations to end as FAIL(CANCELED); resolves with what they end as, once those that have not started ended. */
@@ -120,6 +118,11 @@ export class Operations {
     this.queues.add(live.filter((operation) => !isOvertaken(operation)));
     for (const operation of overtaken) this.queues.drop(operation);
   }
+}
+
+function recordedStatus(operationId: string, { acceptedAtMs, outcome }: LedgerRecord): OperationStatus {
+  if (outcome === undefined) throw new Error(`${operationId} is pending and nobody runs it`);
+  return endedStatus(operationId, acceptedAtMs, outcome);
 }
 
 function supersededBy(epoch: number, endedAtMs: number): Outcome {

@@ -44,6 +44,8 @@ export class RpcServer {
     this.#server = createServer(
       connectNodeAdapter({
         routes,
+        // A node and its control plane are near each other: compressing costs more time than it saves.
+        compressMinBytes: 1 << 20,
         interceptors: allowFaults ? [faultInterceptor(faults)] : [],
         contextValues: (request) =>
           createContextValues().set(tearDownKey, () => tearDown(request as Http2ServerRequest)),

@@ -229,6 +229,14 @@ describe('FaultService', () => {
   });
 });
 
+test('clearing lets go of what was struck and had not begun to wait', async () => {
+  const faults = new Faults();
+  faults.set(create(FaultSchema, { target: 'create-region', kind: FOR_EVER }));
+  const { delayMs, cleared } = faults.strikeEffect('create-region', creation(1).operationId);
+  faults.clear();
+  await faults.hold(delayMs, undefined, cleared);
+});
+
 test('the interceptor handles a duplicated call twice at the same time and answers the second', async () => {
   const faults = new Faults();
   faults.set(create(FaultSchema, { target: 'Submit', times: 1, kind: { case: 'duplicate', value: true } }));

@@ -188,7 +188,7 @@ export function nextPassMs(report: NodeReport): number {
 function refusalReason(status: Extract<OperationStatus, { state: 'REFUSED' }>, epoch: number): string {
   if (status.code !== 'STALE_EPOCH') return `${status.code}: ${status.message}`;
   return (
-    `CATALOG_BEHIND: the node accepted epoch ${status.highestEpoch} where the catalog is at ${epoch}; ` +
-    'if the catalog was restored, run steward setup --after-restore'
+    `CATALOG_BEHIND: the node accepted epoch ${status.highestEpoch} where the catalog is at ${epoch}: ` +
+    'the catalog was restored to an older point'
   );
 }

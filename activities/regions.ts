@@ -7,17 +7,11 @@ import {
   type HolderRow,
   type IsOpen,
 } from '../src/catalog/claims.js';
+import { claimCreation, closeCreation } from '../src/catalog/creation.js';
 import { claimDatabaseDeletion, closeDatabaseDeletion } from '../src/catalog/database-deletion.js';
 import { findNode } from '../src/catalog/nodes.js';
-import {
-  claimCreation,
-  claimRecreation,
-  claimRemoval,
-  closeCreation,
-  closeRecreation,
-  closeRemoval,
-  releaseRecreation,
-} from '../src/catalog/region-groups.js';
+import { claimRecreation, closeRecreation, releaseRecreation } from '../src/catalog/recreation.js';
+import { claimRemoval, closeRemoval } from '../src/catalog/removal.js';
 import { openReplicas, recordUncreated } from '../src/catalog/replicas.js';
 import type { Settings } from '../src/model/settings.js';
 import type {

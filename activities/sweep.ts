@@ -7,6 +7,7 @@ import {
   claimMissing,
   dropGoneForgotten,
   groupsWithoutAllReplicas,
+  highestEpochDrawn,
   type LeakRepair,
   listedOn,
   type MissingReplicas,
@@ -181,6 +182,14 @@ export function createSweepActivities(dependencies: SweepDependencies) {
     for await (const region of engine.listRegions(node, catalogId)) {
       regions.push(region);
       if (regions.length % 1_000 === 0) heartbeat();
+    }
+    const highest = regions.reduce((most, { epoch }) => Math.max(most, epoch), 0);
+    const drawn = await highestEpochDrawn(catalog);
+    if (highest > drawn) {
+      throw new NodeMismatch(
+        `CATALOG_BEHIND: ${node.nodeId} knows epoch ${highest} and the catalog has drawn no higher one than ${drawn}: the ` +
+          'catalog was restored to an older point, and what it does not list may be wanted all the same',
+      );
     }
     const ids = regions.map(({ groupId }) => groupId);
     const { replicas, claimed } = await listedOn(catalog, node.nodeId, ids);

@@ -11,14 +11,9 @@ import {
   reject,
   supersededBy,
 } from './claims.js';
-import {
-  type ClaimGranted,
-  claimForRemoval,
-  closing,
-  dropEmptyGroups,
-  granted,
-  lockGroups,
-} from './region-groups.js';
+import { closing } from './closing.js';
+import { type ClaimGranted, granted, lockGroups } from './group-rows.js';
+import { claimForRemoval, dropEmptyGroups } from './removal.js';
 
 /**
  * Claims a database and all its region groups for their deletion, in one transaction: from here on no region group can be

@@ -3,8 +3,8 @@ import { placeGroups } from '../rules/placement.js';
 import type { Holder, RegionKind } from '../rules/words.js';
 import type { Catalog } from './catalog.js';
 import { describeHolder, holdersById, supersededBy } from './claims.js';
+import type { NodeWork } from './group-rows.js';
 import { placementCandidates } from './nodes.js';
-import type { NodeWork } from './region-groups.js';
 import type { RegionGroupState, ReplicaState } from './schema.js';
 
 /** What people are shown of the catalog. Reads only. */

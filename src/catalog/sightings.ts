@@ -3,6 +3,14 @@ import type { Differences, ListedReplica } from '../rules/sweep.js';
 import type { HolderRef, RegionWorkflow } from '../rules/words.js';
 import { type Catalog, nextEpoch } from './catalog.js';
 
+/** The highest epoch that the catalog has drawn; 0 before the first one. A node that knows a higher one is ahead of it. */
+export async function highestEpochDrawn(catalog: Catalog): Promise<number> {
+  const { rows } = await sql<{ drawn: number }>`
+    SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS drawn FROM claim_epoch
+  `.execute(catalog);
+  return rows[0]!.drawn;
+}
+
 /** What the catalog has on a node, and which of these region groups are under a claim. */
 export async function listedOn(
   catalog: Catalog,

@@ -82,6 +82,25 @@ test('I3: a deletion that failed is never reported as a success, also when the r
   expect(attempts.map((id) => id.slice(id.indexOf('#')))).toEqual(['#1', '#2']);
 });
 
+test('a region group that is stuck holds up no other, on the same node and in the same removal', async () => {
+  const groups = await steward.database('stuck', 3);
+  const stuck = groups[1]!;
+  await steward.fault('node-2', {
+    target: 'delete-region',
+    match: `/${stuck}/`,
+    kind: { case: 'delay', value: durationFromMs(60_000) },
+  });
+  const removal = await steward.client.regionGroups.remove({ groups });
+  await eventually('only the stuck replica is left', async () => {
+    const { progress } = await removal.describe();
+    return progress?.total === 9 && progress.open === 1;
+  });
+  expect(await replicaRow(stuck, 'node-2')).toMatchObject({ state: 'REMOVING' });
+  for (const group of [groups[0]!, groups[2]!]) expect(await replicaRow(group, 'node-2')).toBeUndefined();
+  await steward.clearFaults();
+  expect(await removal.result()).toEqual({ outcome: 'REMOVED', groups: 3, replicas: 9 });
+});
+
 test('I8: a node that is down is named as the blocker while the others are done', async () => {
   const [group] = await steward.database('blocked', 1);
   await steward.node('node-3').kill();

@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { confirmed, findDifferences } from '../../src/rules/sweep.js';
 import { eventually } from '../support/eventually.js';
@@ -91,6 +92,24 @@ test('a node that does not answer is reported as such, and the others are swept'
   expect(survey(observed, 'node-1')?.unreachable).toBeUndefined();
   await steward.node('node-3').restart();
   await steward.nodesAlive();
+});
+
+test('a catalog that is behind its nodes, as after a restore, repairs nothing and says so', async () => {
+  await steward.database('ahead', 1);
+  plant('node-1', PLANTED + 2);
+  const { rows } = await sql<{ last: number }>`SELECT last_value AS last FROM claim_epoch`.execute(
+    steward.catalog,
+  );
+  await sql`SELECT setval('claim_epoch', 1)`.execute(steward.catalog);
+  try {
+    const repaired = await sweep('repair', 0);
+    expect(survey(repaired, 'node-1')?.unreachable).toMatch(/CATALOG_BEHIND: node-1 knows epoch \d+/);
+    expect(repaired).toMatchObject({ removed: 0, recreations: [] });
+    expect(steward.regionsOnDisk('node-1')).toContain(PLANTED + 2);
+  } finally {
+    await sql`SELECT setval('claim_epoch', ${rows[0]!.last})`.execute(steward.catalog);
+  }
+  expect((await sweep('repair', 0)).removed).toBe(1);
 });
 
 test('I5: a claim with a live workflow is left alone; each claim whose workflow was terminated is driven on to its end', async () => {

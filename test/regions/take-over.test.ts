@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Catalog } from '../../src/catalog/catalog.js';
 import { findHolder } from '../../src/catalog/claims.js';
+import { claimCreation } from '../../src/catalog/creation.js';
 import { claimDatabaseDeletion, closeDatabaseDeletion } from '../../src/catalog/database-deletion.js';
 import { createDatabase } from '../../src/catalog/databases.js';
-import { claimCreation, claimRemoval, closeRemoval } from '../../src/catalog/region-groups.js';
+import { claimRemoval, closeRemoval } from '../../src/catalog/removal.js';
 import { openReplicas, recordCreated, recordRemoved } from '../../src/catalog/replicas.js';
 import { claimant, startCatalog } from '../support/catalog.js';
 import { seededRandom } from '../support/random.js';

@@ -1,6 +1,6 @@
 import { ApplicationFailure, isCancellation, upsertSearchAttributes } from '@temporalio/workflow';
 import type { RegionActivities } from '../../activities/regions.js';
-import type { CreationClosing, GroupReport } from '../../src/catalog/region-groups.js';
+import type { CreationClosing, GroupReport } from '../../src/catalog/creation.js';
 import {
   type CreateRegionGroupsInput,
   createRegionGroupsInput,

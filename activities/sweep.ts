@@ -2,6 +2,7 @@ import { heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { IsOpen } from '../src/catalog/claims.js';
 import { findNode, listNodes } from '../src/catalog/nodes.js';
+import { assignAbandonedSlots } from '../src/catalog/partitions.js';
 import {
   claimLeaks,
   claimMissing,
@@ -153,7 +154,7 @@ export function createSweepActivities(dependencies: SweepDependencies) {
       return (await recordSightings(catalog, '', lacking, gracePeriodMs)).map(({ groupId }) => groupId);
     },
 
-    /** Holders whose workflow is gone: each is asked for by `describe`. */
+    /** Holders whose workflow is gone: each is asked for by `describe`. What such a one left behind without a claim is done. */
     async orphanedClaims(): Promise<StandingHolder[]> {
       const orphaned: StandingHolder[] = [];
       for (const holder of await standingHolders(catalog)) {
@@ -165,6 +166,7 @@ export function createSweepActivities(dependencies: SweepDependencies) {
         orphaned.push(holder);
         heartbeat();
       }
+      await assignAbandonedSlots(catalog);
       await pruneHolders(catalog, HOLDERS_KEPT_MS);
       return orphaned;
     },

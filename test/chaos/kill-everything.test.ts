@@ -58,34 +58,26 @@ test('I2: a node is killed in the middle of a database deletion: it resumes its 
 
 test('PostgreSQL is killed in the middle of a database deletion: the history does not grow while it is away, and the rows go when it is back', async () => {
   const { deletion, groups } = await deletionInTheMiddle('postgres');
-  await steward.postgres!.kill();
-  const before = await attempts(deletion.operationId);
-  await regionsGoMeanwhile();
-  const after = await eventually('three more attempts on each node', async () => {
-    const now = await attempts(deletion.operationId);
-    return now.byNode.every((attempt, index) => attempt >= before.byNode[index]! + 3) && now;
+  await withoutPostgres(async () => {
+    const before = await atWork(deletion, SLOW.length);
+    await regionsGoMeanwhile();
+    const after = await triedAgain(deletion, before);
+    expect(after.attempts).toHaveLength(SLOW.length);
+    expect(after.events).toBe(before.events);
   });
-  expect(after.byNode).toHaveLength(SLOW.length);
-  expect(after.events).toBe(before.events);
-  await steward.postgres!.restart();
   await expectDeletedOnce(deletion, groups);
 }, 60_000);
 
 test('a deletion that is asked for while PostgreSQL is away begins when it is back; its history does not grow until then', async () => {
   const groups = await steward.database('asked-meanwhile', GROUPS);
-  await steward.postgres!.kill();
-  const deletion = await steward.client.databases.delete('asked-meanwhile');
-  const before = await eventually('the claim is tried', async () => {
-    const now = await attempts(deletion.operationId);
-    return now.byNode[0]! > 2 && now;
+  const deletion = await withoutPostgres(async () => {
+    const asked = await steward.client.databases.delete('asked-meanwhile');
+    const before = await atWork(asked, 1);
+    const after = await triedAgain(asked, before);
+    expect(after.events).toBe(before.events);
+    for (const node of NODES) expect(steward.regionsOnDisk(node)).toEqual(groups);
+    return asked;
   });
-  const after = await eventually('three more attempts', async () => {
-    const now = await attempts(deletion.operationId);
-    return now.byNode[0]! >= before.byNode[0]! + 3 && now;
-  });
-  expect(after.events).toBe(before.events);
-  for (const node of NODES) expect(steward.regionsOnDisk(node)).toEqual(groups);
-  await steward.postgres!.restart();
   expect(await deletion.result()).toEqual({ outcome: 'DELETED', groups: GROUPS, replicas: 9 });
   const { total, activities } = await steward.events(deletion.operationId);
   // The claim, which was not to be had at once, has become an activity of its own.
@@ -112,9 +104,7 @@ test('worker and coordinator outlive a PostgreSQL that is killed under their tra
       return rows.length > 0;
     });
   }
-  await steward.postgres!.kill();
-  await blocker.end().catch(() => {});
-  await steward.postgres!.restart();
+  await withoutPostgres(() => blocker.end().catch(() => {}));
   expect(await deletion.result()).toEqual({ outcome: 'DELETED', groups: 1, replicas: 3 });
   await steward.nodesAlive();
   expect([steward.worker.pid, steward.coordinator.pid]).toEqual(pids);
@@ -182,11 +172,48 @@ async function expectDeletedOnce(deletion: Deletion, groups: readonly number[]):
   expect(total).toBeLessThanOrEqual(BUDGET);
 }
 
-/** How often each pending activity was tried, and how long the history is. Asks Temporal alone. */
-async function attempts(operationId: string): Promise<{ byNode: number[]; events: number }> {
+/** Kills PostgreSQL, and starts it again after what is done without it. */
+async function withoutPostgres<T>(work: () => Promise<T>): Promise<T> {
+  await steward.postgres!.kill();
+  try {
+    return await work();
+  } finally {
+    await steward.postgres!.restart();
+  }
+}
+
+/** How often each pending activity was tried, and how long the history is. */
+interface Work {
+  readonly attempts: readonly number[];
+  readonly events: number;
+}
+
+/** Resolves when the workflow has nothing more to do by itself: it waits for that many activities. Asks Temporal alone. */
+async function atWork(deletion: Deletion, activities: number): Promise<Work> {
+  return eventually(`only ${activities} activities are under way`, async () => {
+    const work = await lookAtWork(deletion);
+    return work?.attempts.length === activities && work;
+  });
+}
+
+/** Resolves when each of the activities was tried three times more. */
+async function triedAgain(deletion: Deletion, before: Work): Promise<Work> {
+  return eventually(
+    'three more attempts',
+    async () => {
+      const work = await lookAtWork(deletion);
+      return work?.attempts.every((attempt, index) => attempt >= before.attempts[index]! + 3) && work;
+    },
+    40_000,
+  );
+}
+
+/** Undefined while a workflow task is under way. */
+async function lookAtWork({ operationId }: Deletion): Promise<Work | undefined> {
   const { raw } = await steward.temporal.client.workflow.getHandle(operationId).describe();
+  if (raw.pendingWorkflowTask) return undefined;
   return {
-    byNode: (raw.pendingActivities ?? []).map(({ attempt }) => attempt ?? 1),
+    attempts: (raw.pendingActivities ?? []).map(({ attempt }) => attempt ?? 1),
     events: Number(raw.workflowExecutionInfo?.historyLength),
   };
 }

@@ -109,8 +109,11 @@ describe.skipIf(process.env['RECORD_HISTORIES'] === undefined)('records historie
 
   async function record(workflowId: string, name: string): Promise<void> {
     const { stdout } = await run(provided('temporalBinary'), [
-      ...['workflow', 'show', '--output', 'json', '--workflow-id', workflowId],
-      ...['--address', steward.temporalAddress],
+      'workflow',
+      'show',
+      `--workflow-id=${workflowId}`,
+      `--address=${steward.temporalAddress}`,
+      '--output=json',
     ]);
     writeFileSync(`${HISTORIES}/${name}.json`, `${JSON.stringify(JSON.parse(stdout), withoutStacks)}\n`);
   }

@@ -26,7 +26,7 @@ test('I8: a creation that was terminated after its last replica and before its c
     });
     await eventually('the closing step waits', async () => {
       const { rows } = await blocker.query(
-        "SELECT FROM pg_stat_activity WHERE application_name = 'steward-worker' AND wait_event_type = 'Lock'",
+        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO partition%'",
       );
       return rows.length > 0;
     });

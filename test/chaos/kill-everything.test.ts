@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { type Steward, startSteward } from '../support/steward.js';
 import { disagreements, isAnythingOnDisk, ranTwice } from './agreement.js';
+import { lockWaits } from './lock-waits.js';
 import { deletedRegions, deletionsUnderWay, slow } from './slow-regions.js';
 
 const NODES = ['node-1', 'node-2', 'node-3'];
@@ -96,13 +97,9 @@ test('worker and coordinator outlive a PostgreSQL that is killed under their tra
   await blocker.query('SELECT FROM node FOR UPDATE');
   const deletion = await steward.client.databases.delete('under-transactions');
   for (const program of ['steward-worker', 'steward-coordinator']) {
-    await eventually(`${program} waits for a lock`, async () => {
-      const { rows } = await blocker.query(
-        "SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'",
-        [program],
-      );
-      return rows.length > 0;
-    });
+    await eventually(`${program} waits for a lock`, async () =>
+      (await lockWaits(steward)).some((one) => one.program === program),
+    );
   }
   await withoutPostgres(() => blocker.end().catch(() => {}));
   expect(await deletion.result()).toEqual({ outcome: 'DELETED', groups: 1, replicas: 3 });

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PARTITION_SLOTS } from '../../src/rules/bounds.js';
 import { eventually } from '../support/eventually.js';
 import { type Steward, startSteward } from '../support/steward.js';
+import { lockWaits } from './lock-waits.js';
 
 let steward: Steward;
 beforeAll(async () => {
@@ -24,12 +25,9 @@ test('I8: a creation that was terminated after its last replica and before its c
       groups: 2,
       replicationFactor: 3,
     });
-    await eventually('the closing step waits', async () => {
-      const { rows } = await blocker.query(
-        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO partition%'",
-      );
-      return rows.length > 0;
-    });
+    await eventually('the closing step waits', async () =>
+      (await lockWaits(steward)).some(({ query }) => query.includes('LEFT JOIN partition')),
+    );
     await steward.worker.kill();
     await steward.temporal.client.workflow.getHandle(creation.operationId).terminate('by hand');
   } finally {

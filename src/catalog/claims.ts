@@ -208,7 +208,7 @@ export async function supersededBy(
 
 /** Holders by id, as people are told of them. */
 export async function holdersById(
-  catalog: Catalog,
+  catalog: Catalog | CatalogTransaction,
   ids: readonly (number | null)[],
 ): Promise<Map<number, Holder>> {
   const known = await catalog

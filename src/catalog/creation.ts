@@ -9,6 +9,7 @@ import {
   type ClaimContext,
   claim,
   type HolderRow,
+  holdersById,
   type IsOpen,
   judgeRows,
   reject,
@@ -127,7 +128,7 @@ export async function closeCreation(
     await assignFreeSlots(transaction, input.database, input.kind);
     const count = (outcome: GroupReport['outcome']) =>
       reports.filter((one) => one.outcome === outcome).length;
-    const by = await supersededBy(transaction, self);
+    const by = (await supersededBy(transaction, self)) ?? (await takenOverBy(transaction, self, groups));
     return {
       complete: count('COMPLETE'),
       incomplete: count('INCOMPLETE'),
@@ -212,4 +213,15 @@ async function insertGroups(
     FROM unnest(${replicas.map(({ groupId }) => groupId)}::bigint[], ${replicas.map(({ nodeId }) => nodeId)}::text[])
       AS placed (group_id, node_id)
   `.execute(transaction);
+}
+
+/** Who holds a region group that this creation had completed and released before. */
+async function takenOverBy(
+  transaction: CatalogTransaction,
+  self: HolderRow,
+  groups: readonly { readonly holder_id: number | null }[],
+): Promise<Holder | undefined> {
+  const others = groups.flatMap(({ holder_id }) => (holder_id === self.holder_id ? [] : [holder_id]));
+  const [holder] = (await holdersById(transaction, others)).values();
+  return holder;
 }

@@ -47,7 +47,7 @@ export async function startSteward(options: ClusterOptions = {}): Promise<Stewar
   const cluster = await startCluster({
     ...options,
     nodeEnv: { STEWARD_LOG_LEVEL: 'debug', ...options.nodeEnv },
-    workerEnv: { STEWARD_RPC_DEADLINE_MS: '500', ...options.workerEnv },
+    workerEnv: { STEWARD_RPC_DEADLINE_MS: '500', STEWARD_NODE_TIMEOUT_MS: '2000', ...options.workerEnv },
     coordinatorEnv: {
       STEWARD_HEARTBEAT_INTERVAL_MS: '300',
       STEWARD_NODE_TIMEOUT_MS: '2000',

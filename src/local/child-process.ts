@@ -3,8 +3,8 @@ import { closeSync, fstatSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { identityOf, type ProcessIdentity } from '../process-identity.js';
 import { logTail, openLog } from './log-file.js';
-import { identityOf, type ProcessIdentity } from './process-identity.js';
 
 /**
  * How a process says that it serves: by one JSON line with `"ready":true` on stdout (our own processes; they also end

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type ProcessIdentity, signalProcess, waitUntilGone } from '../process-identity.js';
 import { describeExit } from './child-process.js';
 import { LocalStackError } from './errors.js';
 import { layoutOf, makeDirectories, stewardHome } from './layout.js';
 import { endLeftovers } from './leftovers.js';
 import { lockHolder, tryLock } from './lock.js';
 import { openLog } from './log-file.js';
-import { type ProcessIdentity, signalProcess, waitUntilGone } from './process-identity.js';
 import { builtProgram } from './project.js';
 import { alreadyRunning, runStack, type StackPlan } from './stack.js';
 import { type RunningStack, readStack } from './stack-file.js';

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
+import { isAlive } from '../process-identity.js';
 import { LocalStackError } from './errors.js';
 import { stewardHome } from './layout.js';
-import { isAlive } from './process-identity.js';
 import { readStack } from './stack-file.js';
 import type { Supervisor } from './supervisor.js';
 

@@ -1,5 +1,5 @@
+import { endProcess, isAlive } from '../process-identity.js';
 import { removeControlSocket } from './control.js';
-import { endProcess, isAlive } from './process-identity.js';
 import { removeStack, type Stack } from './stack-file.js';
 
 /** The processes of a stack that still run although its supervisor is gone. */

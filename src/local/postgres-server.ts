@@ -6,9 +6,9 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
+import { endProcess, identityOf } from '../process-identity.js';
 import { type Launch, type RunningProcess, startProcess } from './child-process.js';
 import { type Account, accountsToTry, chooseAccount } from './postgres-account.js';
-import { endProcess, identityOf } from './process-identity.js';
 
 const run = promisify(execFile);
 

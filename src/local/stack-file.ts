@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
+import { ProcessIdentity } from '../process-identity.js';
 import { layoutOf, stewardHome } from './layout.js';
-import { ProcessIdentity } from './process-identity.js';
 
 export const ProcessState = z.enum([
   /** Was started, does not serve yet. */

@@ -1,10 +1,10 @@
+import { identityOf, isAlive, type ProcessIdentity } from '../process-identity.js';
 import { controlSocketPath, listenForControl, removeControlSocket } from './control.js';
 import { LocalStackError } from './errors.js';
 import { type Layout, layoutOf, makeDirectories } from './layout.js';
 import { endLeftovers } from './leftovers.js';
 import { tryLock } from './lock.js';
 import { choosePorts, type PortNeed, type Ports } from './port-choice.js';
-import { identityOf, isAlive, type ProcessIdentity } from './process-identity.js';
 import {
   type RunningStack,
   readStack,

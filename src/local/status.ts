@@ -1,6 +1,6 @@
 import pc from 'picocolors';
+import { isAlive } from '../process-identity.js';
 import { layoutOf } from './layout.js';
-import { isAlive } from './process-identity.js';
 import { type ProcessState, readStack } from './stack-file.js';
 
 /** What `steward local status` tells; also its JSON document. */

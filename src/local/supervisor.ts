@@ -1,6 +1,6 @@
+import type { ProcessIdentity } from '../process-identity.js';
 import { describeExit, type Launch, type RunningProcess } from './child-process.js';
 import { LocalStackError } from './errors.js';
-import type { ProcessIdentity } from './process-identity.js';
 import type { ProcessState, StackProcess } from './stack-file.js';
 
 /** One process to keep running, and its place in the order of things. */

@@ -1,4 +1,4 @@
-import { identityOf, isAlive, type ProcessIdentity } from '../local/process-identity.js';
+import { identityOf, isAlive, type ProcessIdentity } from '../process-identity.js';
 import type { Ledger } from './ledger.js';
 
 /** What a data directory was made for. */

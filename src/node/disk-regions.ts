@@ -17,15 +17,12 @@ import { basename, dirname, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Gate } from './gate.js';
+import { compareRegions, formatRegion, parseRegion, type RegionKey } from './region-key.js';
 import {
-  compareRegions,
   type EffectContext,
   type FoundRegion,
-  formatRegion,
-  parseRegion,
   type Recovery,
   RegionError,
-  type RegionKey,
   type RegionKind,
   type RegionQuery,
   type RegionSpec,

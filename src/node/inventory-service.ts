@@ -4,13 +4,8 @@ import { type InventoryService, RegionInfo_State } from '../rpc/gen/steward/work
 import { RegionKind } from '../rpc/gen/steward/worker/v1/operation_pb.js';
 import type { Ledger } from './ledger.js';
 import { checkNodeRef, type NodeIdentity } from './node-identity.js';
-import {
-  type FoundRegion,
-  formatRegion,
-  parseRegion,
-  type RegionKey,
-  type RegionStore,
-} from './region-store.js';
+import { formatRegion, parseRegion, type RegionKey } from './region-key.js';
+import type { FoundRegion, RegionStore } from './region-store.js';
 
 const MAX_PAGE = 1000;
 

@@ -1,11 +1,11 @@
 import type { Database } from 'lmdb';
 import type { Ledger } from './ledger.js';
+import type { RegionKey } from './region-key.js';
 import {
   type EffectContext,
   type FoundRegion,
   type Recovery,
   RegionError,
-  type RegionKey,
   type RegionKind,
   type RegionQuery,
   type RegionSpec,

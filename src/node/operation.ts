@@ -1,4 +1,4 @@
-import { formatRegion, type RegionKey } from './region-store.js';
+import { formatRegion, type RegionKey } from './region-key.js';
 
 /** Whole desired state of one change, as it was validated; plain data, so that the ledger can hold it. */
 export type RegionRequest =

@@ -1,13 +1,8 @@
 import type { Faults } from './faults.js';
 import type { Ledger } from './ledger.js';
 import type { Result } from './operation.js';
-import {
-  type EffectContext,
-  formatRegion,
-  RegionError,
-  type RegionKey,
-  type RegionStore,
-} from './region-store.js';
+import { formatRegion, type RegionKey } from './region-key.js';
+import { type EffectContext, RegionError, type RegionStore } from './region-store.js';
 import type { LiveOperation, Perform } from './resource-queues.js';
 
 /** Carries out region operations on the store, disturbed by the faults that are set. */

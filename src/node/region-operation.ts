@@ -1,7 +1,7 @@
 import { type Operation, RegionKind, type RegionRef } from '../rpc/gen/steward/worker/v1/operation_pb.js';
 import { formatOperationId, parseOperationId } from '../rules/operation-id.js';
 import type { RegionRequest } from './operation.js';
-import type { RegionKey } from './region-store.js';
+import type { RegionKey } from './region-key.js';
 
 /** What an entry of a batch turned out to be; `problem` says what is wrong with it. */
 export type Reading =

@@ -1,11 +1,5 @@
 import type { Progress } from './operation.js';
-
-/** One replica of a region group on this node. */
-export interface RegionKey {
-  /** UUID of the catalog that knows the group. */
-  readonly catalogId: string;
-  readonly groupId: number;
-}
+import type { RegionKey } from './region-key.js';
 
 export type RegionKind = 'SCHEMA' | 'DATA';
 
@@ -84,21 +78,4 @@ export class RegionError extends Error {
   ) {
     super(message, options);
   }
-}
-
-/** `<catalog id>/<group id>` */
-export function formatRegion(region: RegionKey): string {
-  return `${region.catalogId}/${region.groupId}`;
-}
-
-/** The region of `<catalog id>/<group id>`; undefined for anything else. */
-export function parseRegion(text: string): RegionKey | undefined {
-  const match = /^([0-9a-f-]{36})\/([1-9]\d{0,14})$/.exec(text);
-  return match === null ? undefined : { catalogId: match[1]!, groupId: Number(match[2]) };
-}
-
-/** Order of (catalog id, group id). */
-export function compareRegions(a: RegionKey, b: RegionKey): number {
-  if (a.catalogId !== b.catalogId) return a.catalogId < b.catalogId ? -1 : 1;
-  return a.groupId - b.groupId;
 }

@@ -1,6 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { identityOf } from '../../src/local/process-identity.js';
+import { identityOf } from '../../src/process-identity.js';
 import { eventually } from '../support/eventually.js';
 import { killWithUs, temporaryDirectory } from '../support/guard.js';
 import { type Ended, startCommand, steward } from './steward-command.js';

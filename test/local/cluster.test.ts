@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { isAlive } from '../../src/local/process-identity.js';
+import { isAlive } from '../../src/process-identity.js';
 import { type Cluster, startCluster } from '../support/cluster.js';
 
 let cluster: Cluster;

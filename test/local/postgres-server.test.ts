@@ -7,7 +7,7 @@ import type { RunningProcess } from '../../src/local/child-process.js';
 import { freePort, isFree } from '../../src/local/ports.js';
 import { accountsToTry, chooseAccount } from '../../src/local/postgres-account.js';
 import { type PostgresOptions, preparePostgres } from '../../src/local/postgres-server.js';
-import { identityOf, isAlive } from '../../src/local/process-identity.js';
+import { identityOf, isAlive } from '../../src/process-identity.js';
 import { eventually } from '../support/eventually.js';
 import { killWithUs, temporaryDirectory } from '../support/guard.js';
 

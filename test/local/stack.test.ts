@@ -7,9 +7,9 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { controlStack } from '../../src/local/control.js';
 import { freePort } from '../../src/local/ports.js';
-import { identityOf, isAlive, type ProcessIdentity } from '../../src/local/process-identity.js';
 import { readStack, type Stack } from '../../src/local/stack-file.js';
 import type { LocalStatus } from '../../src/local/status.js';
+import { identityOf, isAlive, type ProcessIdentity } from '../../src/process-identity.js';
 import { eventually } from '../support/eventually.js';
 import { killWithUs, temporaryDirectory } from '../support/guard.js';
 

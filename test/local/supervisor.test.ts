@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { startProcess } from '../../src/local/child-process.js';
-import { isAlive, type ProcessIdentity } from '../../src/local/process-identity.js';
 import type { StackProcess } from '../../src/local/stack-file.js';
 import { backOffMs, type Service, Supervisor } from '../../src/local/supervisor.js';
+import { isAlive, type ProcessIdentity } from '../../src/process-identity.js';
 import { eventually } from '../support/eventually.js';
 import { killWithUs, temporaryDirectory } from '../support/guard.js';
 

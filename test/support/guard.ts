@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { identityOf, type ProcessIdentity } from '../../src/local/process-identity.js';
+import { identityOf, type ProcessIdentity } from '../../src/process-identity.js';
 
 const PREFIX = 'steward-test-';
 

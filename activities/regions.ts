@@ -1,5 +1,5 @@
 import { activityInfo, heartbeat } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
+import type { ApplicationFailure } from '@temporalio/common';
 import {
   abandonClaim,
   type Claimant,
@@ -78,11 +78,9 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
      */
     async reconcileRegions({ nodeId, holder, verb }: ReconcileInput): Promise<number> {
       const self = await findHolder(catalog, holder);
-      if (self === undefined)
-        throw ApplicationFailure.nonRetryable(`${holder.workflowId} holds no claim`, 'NoClaim');
       const node = await findNode(catalog, nodeId);
-      if (node === undefined)
-        throw ApplicationFailure.nonRetryable(`node ${nodeId} is not known`, 'NodeNotFound');
+      if (self === undefined || node === undefined)
+        throw forgottenByCatalog(self === undefined ? holder.workflowId : nodeId);
 
       const report = await new RegionPass(dependencies, self, node, verb).run(() => heartbeat());
       const openCount = report.open.length + (report.unasked?.operations ?? 0);
@@ -140,3 +138,14 @@ function claimant(holder: HolderRef, input: { readonly actor: string }): Claiman
     input,
   };
 }
+
+/** Claims and nodes never leave the catalog while an operation needs them: only a restore to an older point takes them. */
+function forgottenByCatalog(what: string): ApplicationFailure {
+  return notReady(
+    `BLOCKED: CATALOG_BEHIND: the catalog does not know ${what}: it was restored to an older point. What this operation has ` +
+      'under way at nodes is unknown to it: terminate this workflow, sweep, and ask again',
+    FORGOTTEN_RETRY_MS,
+  );
+}
+
+const FORGOTTEN_RETRY_MS = 5_000;

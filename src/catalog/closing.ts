@@ -11,7 +11,10 @@ export async function closing<T>(
 ): Promise<T> {
   return catalog.transaction().execute(async (transaction) => {
     const self = await findHolder(transaction, ref);
-    if (self === undefined) throw new Error(`${ref.workflowId} holds no claim that could be closed`);
+    if (self === undefined)
+      throw new Error(
+        `CATALOG_BEHIND: the catalog does not know ${ref.workflowId}: it was restored to an older point`,
+      );
     if (self.ended_at !== null) return self.outcome as T;
     const outcome = await step(transaction, self);
     if (await endHolder(transaction, self, outcome)) return outcome;

@@ -141,6 +141,7 @@ export function supersededBy(result: unknown): Holder | undefined {
   return outcomeOf(result) === 'SUPERSEDED' ? (result as Superseded).by : undefined;
 }
 
-function outcomeOf(result: unknown): unknown {
+/** The word for how a workflow ended, when its result has one. */
+export function outcomeOf(result: unknown): unknown {
   return (result as { outcome?: unknown } | null | undefined)?.outcome;
 }

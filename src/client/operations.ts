@@ -8,7 +8,7 @@ import type { Coordinator } from './coordinator.js';
 import { StewardError } from './errors.js';
 import { holderFrom } from './messages.js';
 import type { Operation, OperationDescription, OperationProgress } from './model.js';
-import { OperationHandle, supersededBy } from './operation-handle.js';
+import { OperationHandle, outcomeOf, supersededBy } from './operation-handle.js';
 import type { OperationType, Temporal } from './temporal.js';
 import { valid } from './validation.js';
 
@@ -97,6 +97,8 @@ export class Operations {
         await temporal.ask((client) => client.workflow.getHandle(id).executeUpdate('cancel', { updateId }));
         return;
       } catch (error) {
+        // An answer that was lost may have ended the operation all the same.
+        if (attempt > 1 && (await this.#endedCanceled(temporal, id))) return;
         // An Update that meets a workflow task which fails is lost; under the same id it is not applied twice.
         if (attempt === UPDATE_ATTEMPTS || !isLostUpdate(error)) throw error;
         await sleep(UPDATE_RETRY_MS);
@@ -161,6 +163,11 @@ export class Operations {
       ...end,
       ...(by && { supersededBy: by }),
     };
+  }
+
+  async #endedCanceled(temporal: Temporal, operationId: string): Promise<boolean> {
+    const { closedAt, result } = await this.#describe(temporal, operationId, undefined, { brief: true });
+    return closedAt !== undefined && outcomeOf(result) === 'CANCELED';
   }
 
   async #describeRun(

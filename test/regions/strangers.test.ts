@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -81,6 +82,37 @@ test('a node that comes back with an empty disk is refused, and believed in noth
   expect(records.map(({ group_id, actor }) => ({ group_id, actor }))).toEqual(
     groups.map((group_id) => ({ group_id, actor: 'tester' })),
   );
+});
+
+test('an operation whose claim the catalog has lost, as after a restore, ends nowhere but names that as its blocker', async () => {
+  const steward = await stewardOnDisks();
+  const [group] = await steward.database('restored', 1);
+  await steward.fault('node-1', {
+    target: 'delete-region',
+    kind: { case: 'delay', value: durationFromMs(60_000) },
+  });
+  const removal = await steward.client.regionGroups.remove({ groups: [group!] });
+  await eventually('node-1 is all that is left', async () => {
+    const { progress, pendingActivities } = await removal.describe();
+    return progress?.open === 1 && pendingActivities.length === 1;
+  });
+  await steward.catalog.transaction().execute(async (transaction) => {
+    await transaction.updateTable('region_group').set({ holder_id: null, state: 'RUNNING' }).execute();
+    await transaction.deleteFrom('holder').where('workflow_id', '=', removal.operationId).execute();
+  });
+
+  const { blockers, status } = await eventually('the blocker', async () => {
+    const found = await removal.describe();
+    return found.blockers.some((one) => one.includes('CATALOG_BEHIND')) && found;
+  });
+  expect(status).toBe('RUNNING');
+  expect(blockers.join()).toContain('restored to an older point');
+
+  await steward.temporal.client.workflow.getHandle(removal.operationId).terminate('as the blocker says');
+  await steward.clearFaults();
+  const again = await steward.client.regionGroups.remove({ groups: [group!] });
+  expect(await again.result()).toMatchObject({ outcome: 'REMOVED', groups: 1 });
+  for (const node of NODES) expect(steward.regionsOnDisk(node)).toEqual([]);
 });
 
 async function stewardOnDisks(): Promise<Steward> {

@@ -83,7 +83,8 @@ export class Operations {
 
   /**
    * Asks a running operation to end early: a creation removes what is not RUNNING yet, a recreation lets go of its claim, a
-   * removal or a deletion ends only as long as it has not claimed anything. Resolves when the operation has accepted it.
+   * removal or a deletion ends only as long as it has not claimed anything. Resolves when the operation has ended, or had
+   * ended by a cancellation before.
    *
    * @throws StewardError INVALID_INPUT; NOT_FOUND when nothing runs under that id; REJECTED, with the reason, past the point
    * of no return; UNAVAILABLE
@@ -97,8 +98,8 @@ export class Operations {
         await temporal.ask((client) => client.workflow.getHandle(id).executeUpdate('cancel', { updateId }));
         return;
       } catch (error) {
-        // An answer that was lost may have ended the operation all the same.
-        if (attempt > 1 && (await this.#endedCanceled(temporal, id))) return;
+        // An Update whose answer was lost, here or inside Temporal's client, may have ended the operation all the same.
+        if (await this.#endedCanceled(temporal, id).catch(() => false)) return;
         // An Update that meets a workflow task which fails is lost; under the same id it is not applied twice.
         if (attempt === UPDATE_ATTEMPTS || !isLostUpdate(error)) throw error;
         await sleep(UPDATE_RETRY_MS);

@@ -115,7 +115,12 @@ test.each(['removal', 'deletion'] as const)(
         'the claim waits for the row',
         async () => (await operation.describe()).pendingActivities.length > 0,
       );
-      await steward.client.operations.cancel(operation.operationId);
+      await steward.client.operations.cancel(operation.operationId).catch(async (error: unknown) => {
+        const { failure, result, status } = await steward.client.operations.get(operation.operationId);
+        throw new Error(`cancelled in vain: ${JSON.stringify({ status, failure, result })}`, {
+          cause: error,
+        });
+      });
       await blocker.query('COMMIT');
       await expect(operation.result()).rejects.toMatchObject({ message: expect.stringMatching(/cancel/i) });
       expect(await steward.client.regionGroups.get(groups[0]!)).toEqual(before);

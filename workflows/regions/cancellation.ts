@@ -2,12 +2,14 @@ import {
   ApplicationFailure,
   allHandlersFinished,
   CancellationScope,
+  CancelledFailure,
   condition,
   defineUpdate,
   isCancellation,
   setHandler,
 } from '@temporalio/workflow';
 import { FAILURE } from '../failures.js';
+import { wasCancelled } from '../was-cancelled.js';
 
 /** Asks a running operation to end early. Rejected, with the reason, when it is past its point of no return. */
 export const cancelOperation = defineUpdate<void, []>('cancel');
@@ -37,12 +39,12 @@ export class Cancellable {
     );
   }
 
-  /** Runs cancellable work; what it throws when it is cancelled satisfies `isCancellation`. */
+  /** Runs cancellable work; what it throws when it is cancelled satisfies `wasCancelled`. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await this.#scope.run(work);
     } catch (error) {
-      this.#ended = isCancellation(error);
+      this.#ended = wasCancelled(error);
       throw error;
     }
   }
@@ -63,10 +65,14 @@ export class Cancellable {
   ): Promise<A | ClaimCanceled> {
     try {
       const claimed = await this.#scope.run(claim);
+      if (isAbandoned(claimed)) {
+        this.#ended = true;
+        return { kind: 'CANCELED', cancellation: undefined };
+      }
       this.pass(reason);
       return claimed;
     } catch (error) {
-      if (!isCancellation(error)) throw error;
+      if (!wasCancelled(error)) throw error;
       return await CancellationScope.nonCancellable(async () => {
         if ((await abandon()) === 'ABANDONED') {
           this.#ended = true;
@@ -84,6 +90,11 @@ export class Cancellable {
   }
 }
 
+/** The claim was abandoned in a workflow task that failed afterwards: the cancellation is all that is left of it. */
+function isAbandoned(answer: unknown): boolean {
+  return (answer as { readonly code?: unknown }).code === 'CLAIM_ABANDONED';
+}
+
 /** Runs `work` so that a cancellation does not reach it: it is past its point of no return. */
 export function beyondCancellation<T>(work: () => Promise<T>): Promise<T> {
   return CancellationScope.nonCancellable(work);
@@ -95,7 +106,9 @@ export async function canceled<R extends object>(
   result: R,
 ): Promise<R & { outcome: 'CANCELED' }> {
   await condition(allHandlersFinished);
-  if (CancellationScope.current().consideredCancelled) throw cancellation;
+  if (CancellationScope.current().consideredCancelled) {
+    throw isCancellation(cancellation) ? cancellation : new CancelledFailure('cancelled');
+  }
   return { outcome: 'CANCELED', ...result };
 }
 

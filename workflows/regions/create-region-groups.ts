@@ -1,4 +1,4 @@
-import { ApplicationFailure, isCancellation, upsertSearchAttributes } from '@temporalio/workflow';
+import { ApplicationFailure, upsertSearchAttributes } from '@temporalio/workflow';
 import type { RegionActivities } from '../../activities/regions.js';
 import type { CreationClosing, GroupReport } from '../../src/catalog/creation.js';
 import {
@@ -12,6 +12,7 @@ import { startDetached } from '../detached.js';
 import { FAILURE, grantedOrFail, guarded } from '../failures.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
+import { wasCancelled } from '../was-cancelled.js';
 import { beyondCancellation, Cancellable, canceled } from './cancellation.js';
 import { reconcileNodes, thisHolder } from './reconcile.js';
 
@@ -99,7 +100,7 @@ async function orCancellation(work: Promise<void>): Promise<unknown> {
     await work;
     return undefined;
   } catch (error) {
-    if (isCancellation(error)) return error;
+    if (wasCancelled(error)) return error;
     throw error;
   }
 }

@@ -1,16 +1,11 @@
-import {
-  continueAsNew,
-  isCancellation,
-  sleep,
-  upsertSearchAttributes,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { continueAsNew, sleep, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { RegionActivities } from '../../activities/regions.js';
 import { type RecreateMissingReplicasInput, recreateMissingReplicasInput } from '../../src/rules/input.js';
 import type { Holder } from '../../src/rules/words.js';
 import { grantedOrFail, guarded } from '../failures.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
+import { wasCancelled } from '../was-cancelled.js';
 import { beyondCancellation, Cancellable, canceled } from './cancellation.js';
 import { reconcileNodes, thisHolder } from './reconcile.js';
 
@@ -40,7 +35,7 @@ export async function recreateMissingReplicas(raw: RecreateMissingReplicasInput)
   try {
     await cancellable.run(() => rounds(input));
   } catch (error) {
-    if (!isCancellation(error)) throw error;
+    if (!wasCancelled(error)) throw error;
     await beyondCancellation(() => releaseRecreation(thisHolder()));
     return await canceled(error, {});
   }

@@ -34,6 +34,8 @@ export function faultInterceptor(faults: Faults): Interceptor {
           throw new ConnectError(`fault: ${request.method.name} is not handled`, strike.code);
         case 'dropRequest':
           await faults.swallowed(request.signal);
+          // Whoever gave up first, client or server, the answer is the same: the deadline passed.
+          if (request.signal.aborted) throw ConnectError.from(request.signal.reason, Code.DeadlineExceeded);
           throw new ConnectError(`fault: ${request.method.name} was swallowed`, Code.Unavailable);
         case 'busy':
           request.contextValues.set(busyKey, strike.retryAfterMs);

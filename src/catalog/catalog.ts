@@ -56,3 +56,8 @@ export async function nextEpoch(transaction: CatalogTransaction): Promise<number
   const { rows } = await sql<{ epoch: number }>`SELECT nextval('claim_epoch') AS epoch`.execute(transaction);
   return rows[0]!.epoch;
 }
+
+/** `= ANY (ids)`: one parameter, however many ids there are. */
+export function anyOf(ids: readonly number[]) {
+  return sql<number>`ANY (${[...ids]}::bigint[])`;
+}

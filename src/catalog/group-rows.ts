@@ -1,5 +1,5 @@
 import { type Selectable, sql } from 'kysely';
-import type { CatalogTransaction } from './catalog.js';
+import { anyOf, type CatalogTransaction } from './catalog.js';
 import {
   type ClaimRefused,
   type ClaimRejected,
@@ -35,7 +35,7 @@ export async function lockGroups(
 ): Promise<GroupRow[]> {
   const query = transaction.selectFrom('region_group').selectAll().orderBy('group_id').forUpdate();
   const rows = await (isIds(which)
-    ? query.where('group_id', '=', sql<number>`ANY (${[...which]}::bigint[])`)
+    ? query.where('group_id', '=', anyOf(which))
     : 'heldBy' in which
       ? query.where('holder_id', '=', which.heldBy)
       : query.where('database', '=', which.database)
@@ -52,7 +52,7 @@ export async function takeGroups(
   await transaction
     .updateTable('region_group')
     .set({ holder_id: self.holder_id, ...change })
-    .where('group_id', '=', sql<number>`ANY (${[...ids]}::bigint[])`)
+    .where('group_id', '=', anyOf(ids))
     .execute();
 }
 
@@ -119,7 +119,7 @@ export async function replicasByGroup(
   const rows = await transaction
     .selectFrom('replica')
     .select(['group_id', 'node_id', 'state', 'last_error'])
-    .where('group_id', '=', sql<number>`ANY (${[...ids]}::bigint[])`)
+    .where('group_id', '=', anyOf(ids))
     .orderBy('node_id')
     .execute();
   const byGroup = new Map<number, { nodeId: string; state: ReplicaState; error?: string }[]>();

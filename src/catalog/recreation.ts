@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { placeMissing } from '../rules/placement.js';
 import type { Holder, HolderRef } from '../rules/words.js';
-import { type Catalog, type CatalogTransaction, nextEpoch } from './catalog.js';
+import { anyOf, type Catalog, type CatalogTransaction, nextEpoch } from './catalog.js';
 import {
   type Claimant,
   type ClaimRefused,
@@ -126,7 +126,7 @@ async function reopenReplicas(transaction: CatalogTransaction, ids: readonly num
   await transaction
     .updateTable('replica')
     .set({ state: 'CREATING', attempt: 1, not_before: null, last_error: null, state_since: sql`now()` })
-    .where('group_id', '=', sql<number>`ANY (${[...ids]}::bigint[])`)
+    .where('group_id', '=', anyOf(ids))
     .where('state', 'in', ['CREATING', 'FAILED', 'UNKNOWN'])
     .execute();
 }

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Holder, HolderRef } from '../rules/words.js';
-import type { Catalog, CatalogTransaction } from './catalog.js';
+import { anyOf, type Catalog, type CatalogTransaction } from './catalog.js';
 import {
   type Claimant,
   type ClaimRefused,
@@ -84,7 +84,7 @@ export async function claimForRemoval(
     await transaction
       .updateTable('replica')
       .set({ state: 'REMOVING', attempt: 1, not_before: null, last_error: null, state_since: sql`now()` })
-      .where('group_id', '=', sql<number>`ANY (${idsOf(taken)}::bigint[])`)
+      .where('group_id', '=', anyOf(idsOf(taken)))
       .execute();
   }
   if (continued.length > 0) await takeGroups(transaction, self, idsOf(continued), {});
@@ -98,7 +98,7 @@ export async function dropEmptyGroups(
   const held = await lockGroups(transaction, { heldBy: self.holder_id });
   const replicas = await replicasByGroup(transaction, idsOfRows(held));
   const empty = held.filter(({ group_id }) => !replicas.has(group_id));
-  const ids = sql<number>`ANY (${idsOfRows(empty)}::bigint[])`;
+  const ids = anyOf(idsOfRows(empty));
   await transaction.deleteFrom('partition').where('group_id', '=', ids).execute();
   await transaction.deleteFrom('region_group').where('group_id', '=', ids).execute();
   return empty;

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { quorum } from '../rules/quorum.js';
 import type { RegionKind } from '../rules/words.js';
-import type { Catalog, CatalogTransaction } from './catalog.js';
+import { anyOf, type Catalog, type CatalogTransaction } from './catalog.js';
 import type { ReplicaState } from './schema.js';
 
 /** A replica that its holder has open on a node, as the reconciling activity works on it. */
@@ -47,22 +47,6 @@ export async function openReplicas(
   return rows;
 }
 
-/** How much a holder has open on a node. */
-export async function countOpen(
-  catalog: Catalog,
-  which: { readonly holderId: number; readonly nodeId: string; readonly state: ReplicaState },
-): Promise<number> {
-  const { open } = await catalog
-    .selectFrom('replica')
-    .innerJoin('region_group', 'region_group.group_id', 'replica.group_id')
-    .select(sql<number>`count(*)`.as('open'))
-    .where('holder_id', '=', which.holderId)
-    .where('node_id', '=', which.nodeId)
-    .where('replica.state', '=', which.state)
-    .executeTakeFirstOrThrow();
-  return open;
-}
-
 /** The node said that these regions are gone: their rows leave the catalog (I4). Answers how many did. */
 export async function recordRemoved(
   catalog: Catalog,
@@ -74,7 +58,7 @@ export async function recordRemoved(
     const { numDeletedRows } = await transaction
       .deleteFrom('replica')
       .where('node_id', '=', nodeId)
-      .where('group_id', '=', any(ids))
+      .where('group_id', '=', anyOf(ids))
       .where('state', '=', 'REMOVING')
       .executeTakeFirst();
     return Number(numDeletedRows);
@@ -96,7 +80,7 @@ export async function recordCreated(
       .updateTable('replica')
       .set({ state: 'RUNNING', last_error: null, state_since: sql`now()` })
       .where('node_id', '=', nodeId)
-      .where('group_id', '=', any(ids))
+      .where('group_id', '=', anyOf(ids))
       .where('state', '=', 'CREATING')
       .executeTakeFirst();
     const counted = await transaction
@@ -110,7 +94,7 @@ export async function recordCreated(
         'replication_factor as replicationFactor',
         sql<number>`count(*) FILTER (WHERE replica.state = 'RUNNING')`.as('running'),
       ])
-      .where('region_group.group_id', '=', any(ids))
+      .where('region_group.group_id', '=', anyOf(ids))
       .groupBy('region_group.group_id')
       .execute();
     const started = counted.filter(
@@ -121,12 +105,12 @@ export async function recordCreated(
     await transaction
       .updateTable('region_group')
       .set({ state: 'RUNNING' })
-      .where('group_id', '=', any(started.map(({ groupId }) => groupId)))
+      .where('group_id', '=', anyOf(started.map(({ groupId }) => groupId)))
       .execute();
     await transaction
       .updateTable('region_group')
       .set({ holder_id: null })
-      .where('group_id', '=', any(complete.map(({ groupId }) => groupId)))
+      .where('group_id', '=', anyOf(complete.map(({ groupId }) => groupId)))
       .execute();
     return Number(numUpdatedRows);
   });
@@ -204,8 +188,4 @@ async function moving(
     const ids = rows.map(({ group_id }) => group_id);
     return ids.length === 0 ? 0 : move(transaction, ids);
   });
-}
-
-function any(ids: readonly number[]) {
-  return sql<number>`ANY (${[...ids]}::bigint[])`;
 }

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { Differences, ListedReplica } from '../rules/sweep.js';
 import type { HolderRef, RegionWorkflow } from '../rules/words.js';
-import { type Catalog, nextEpoch } from './catalog.js';
+import { anyOf, type Catalog, nextEpoch } from './catalog.js';
 
 /** The highest epoch that the catalog has drawn; 0 before the first one. A node that knows a higher one is ahead of it. */
 export async function highestEpochDrawn(catalog: Catalog): Promise<number> {
@@ -26,7 +26,7 @@ export async function listedOn(
   const claimed = await catalog
     .selectFrom('region_group')
     .select('group_id')
-    .where('group_id', '=', any(ids))
+    .where('group_id', '=', anyOf(ids))
     .where('holder_id', 'is not', null)
     .execute();
   return { replicas, claimed: new Set(claimed.map(({ group_id }) => group_id)) };
@@ -66,8 +66,8 @@ export async function recordSightings(
       .where((expression) =>
         expression.not(
           expression.or([
-            expression.and([expression('kind', '=', 'LEAKED'), expression('group_id', '=', any(leaked))]),
-            expression.and([expression('kind', '=', 'MISSING'), expression('group_id', '=', any(missing))]),
+            expression.and([expression('kind', '=', 'LEAKED'), expression('group_id', '=', anyOf(leaked))]),
+            expression.and([expression('kind', '=', 'MISSING'), expression('group_id', '=', anyOf(missing))]),
           ]),
         ),
       )
@@ -147,7 +147,7 @@ export async function claimLeaks(
     const groups = await transaction
       .selectFrom('region_group')
       .select(['group_id', 'holder_id'])
-      .where('group_id', '=', any(groupIds))
+      .where('group_id', '=', anyOf(groupIds))
       .orderBy('group_id')
       .forUpdate()
       .execute();
@@ -155,7 +155,7 @@ export async function claimLeaks(
       .selectFrom('replica')
       .select('group_id')
       .where('node_id', '=', nodeId)
-      .where('group_id', '=', any(groupIds))
+      .where('group_id', '=', anyOf(groupIds))
       .execute();
     const spared = new Set([
       ...groups.filter(({ holder_id }) => holder_id !== null).map(({ group_id }) => group_id),
@@ -168,7 +168,7 @@ export async function claimLeaks(
       .updateTable('sighting')
       .set({ repair_epoch: sql<number>`coalesce(repair_epoch, ${epoch})` })
       .where('node_id', '=', nodeId)
-      .where('group_id', '=', any(leaked))
+      .where('group_id', '=', anyOf(leaked))
       .where('kind', '=', 'LEAKED')
       .returning(['group_id', 'repair_epoch', 'attempt'])
       .execute();
@@ -191,7 +191,7 @@ export async function recordLeaksRemoved(
       await transaction
         .deleteFrom(table)
         .where('node_id', '=', nodeId)
-        .where('group_id', '=', any(groupIds))
+        .where('group_id', '=', anyOf(groupIds))
         .execute();
     }
   });
@@ -232,7 +232,7 @@ export async function claimMissing(
     const groups = await transaction
       .selectFrom('region_group')
       .select(['group_id', 'database'])
-      .where('group_id', '=', any(lost.map(({ groupId }) => groupId)))
+      .where('group_id', '=', anyOf(lost.map(({ groupId }) => groupId)))
       .where('holder_id', 'is', null)
       .where('state', '=', 'RUNNING')
       .orderBy('group_id')
@@ -289,8 +289,4 @@ export async function pruneHolders(catalog: Catalog, keptMs: number): Promise<vo
       AND NOT EXISTS (SELECT FROM region_group g WHERE g.holder_id = h.holder_id)
       AND NOT EXISTS (SELECT FROM database d WHERE d.holder_id = h.holder_id)
   `.execute(catalog);
-}
-
-function any(ids: readonly number[]) {
-  return sql<number>`ANY (${[...ids]}::bigint[])`;
 }

@@ -19,8 +19,8 @@ export const file_steward_worker_v1_fault: GenFile = /*@__PURE__*/
  */
 export type Fault = Message<"steward.worker.v1.Fault"> & {
   /**
-   * What is disturbed: an RPC (`Submit`, `Get`, `Cancel`, `ListRegions`, `ListEpochs`) or an effect
-   * (`create-region`, `delete-region`).
+   * What is disturbed: an RPC of the contract by its name (`Submit`, `ListRegions`, ...; any but GetNodeInfo and those
+   * of FaultService), or the effect of a verb (`create-region`, `delete-region`).
    *
    * @generated from field: string target = 1;
    */
@@ -41,11 +41,14 @@ export type Fault = Message<"steward.worker.v1.Fault"> & {
   match: string;
 
   /**
+   * How it is disturbed; required.
+   *
    * @generated from oneof steward.worker.v1.Fault.kind
    */
   kind: {
     /**
-     * RPC: the call is handled after this time. Effect: the effect takes this much longer.
+     * RPC: the call is handled after this time, also when its caller has given up, as one that was held up in the
+     * network is. Effect: the effect takes this much longer.
      *
      * @generated from field: google.protobuf.Duration delay = 4;
      */
@@ -61,7 +64,7 @@ export type Fault = Message<"steward.worker.v1.Fault"> & {
     case: "error";
   } | {
     /**
-     * RPC: the call is handled, its reply is lost (the connection is torn down).
+     * RPC: the call is handled, its reply is lost (the stream is torn down). Must be true.
      *
      * @generated from field: bool drop_reply = 6;
      */
@@ -69,7 +72,7 @@ export type Fault = Message<"steward.worker.v1.Fault"> & {
     case: "dropReply";
   } | {
     /**
-     * RPC: the call is not handled and never answered.
+     * RPC: the call is not handled and never answered. Must be true.
      *
      * @generated from field: bool drop_request = 7;
      */
@@ -77,7 +80,7 @@ export type Fault = Message<"steward.worker.v1.Fault"> & {
     case: "dropRequest";
   } | {
     /**
-     * RPC: the call is handled twice at the same time; the caller gets the second answer.
+     * RPC: the call is handled twice at the same time; the caller gets the second answer. Must be true.
      *
      * @generated from field: bool duplicate = 8;
      */
@@ -93,7 +96,7 @@ export type Fault = Message<"steward.worker.v1.Fault"> & {
     case: "busy";
   } | {
     /**
-     * Effect: ends as FAIL with this message, after its work if the fault says `after_effect`.
+     * Effect: ends as FAIL(INTERNAL).
      *
      * @generated from field: steward.worker.v1.FailEffect fail = 10;
      */
@@ -114,12 +117,14 @@ export const FaultSchema: GenMessage<Fault> = /*@__PURE__*/
  */
 export type FailEffect = Message<"steward.worker.v1.FailEffect"> & {
   /**
+   * Becomes the message of the error.
+   *
    * @generated from field: string message = 1;
    */
   message: string;
 
   /**
-   * The effect is done, and FAIL reported all the same.
+   * The effect is done, and FAIL reported all the same; otherwise nothing is done.
    *
    * @generated from field: bool after_effect = 2;
    */
@@ -138,6 +143,8 @@ export const FailEffectSchema: GenMessage<FailEffect> = /*@__PURE__*/
  */
 export type SetFaultRequest = Message<"steward.worker.v1.SetFaultRequest"> & {
   /**
+   * The fault to add; required.
+   *
    * @generated from field: steward.worker.v1.Fault fault = 1;
    */
   fault?: Fault | undefined;
@@ -207,7 +214,7 @@ export const ListFaultsRequestSchema: GenMessage<ListFaultsRequest> = /*@__PURE_
  */
 export type ListFaultsResponse = Message<"steward.worker.v1.ListFaultsResponse"> & {
   /**
-   * With the strikes that are left.
+   * `times` is the number of strikes that are left; 0 for those that stay until they are cleared.
    *
    * @generated from field: repeated steward.worker.v1.Fault faults = 1;
    */
@@ -222,15 +229,20 @@ export const ListFaultsResponseSchema: GenMessage<ListFaultsResponse> = /*@__PUR
   messageDesc(file_steward_worker_v1_fault, 7);
 
 /**
- * FaultService makes a node misbehave, for tests and for people who try things. Served only by a node that was started
- * with --allow-faults. FaultService itself and GetNodeInfo are never disturbed.
+ * FaultService makes a node misbehave, for tests and for people who try things (`steward node fault`). It is no part of
+ * what an engine has to implement: the reference node serves it when it was started with --allow-faults, and has the
+ * capability `faults` then; any other node answers UNIMPLEMENTED. FaultService itself and GetNodeInfo are never
+ * disturbed. Faults are kept in memory: a restart of the node ends them.
  *
  * @generated from service steward.worker.v1.FaultService
  */
 export const FaultService: GenService<{
   /**
-   * SetFault adds a fault. Faults of one target apply in the order in which they were set. INVALID_ARGUMENT: unknown
-   * target, or a kind that does not fit the target.
+   * SetFault adds a fault. Faults of one target apply in the order in which they were set; none is applied after one
+   * that keeps the call from being handled. Repeating the call adds the fault once more: after an error ask ListFaults
+   * first.
+   *
+   * Errors: INVALID_ARGUMENT (unknown target, or a kind that does not fit the target; the message lists those that do).
    *
    * @generated from rpc steward.worker.v1.FaultService.SetFault
    */
@@ -240,7 +252,8 @@ export const FaultService: GenService<{
     output: typeof SetFaultResponseSchema;
   },
   /**
-   * ClearFaults removes all faults and lets go of what they hold up.
+   * ClearFaults removes all faults and lets go of what they hold up: what is delayed goes on at once, what was
+   * swallowed is answered UNAVAILABLE, unhandled. May be repeated.
    *
    * @generated from rpc steward.worker.v1.FaultService.ClearFaults
    */
@@ -250,6 +263,8 @@ export const FaultService: GenService<{
     output: typeof ClearFaultsResponseSchema;
   },
   /**
+   * ListFaults answers the faults that still strike, in the order in which they were set. May be repeated.
+   *
    * @generated from rpc steward.worker.v1.FaultService.ListFaults
    */
   listFaults: {

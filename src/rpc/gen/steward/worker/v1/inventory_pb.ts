@@ -21,12 +21,14 @@ export const file_steward_worker_v1_inventory: GenFile = /*@__PURE__*/
  */
 export type ListRegionsRequest = Message<"steward.worker.v1.ListRegionsRequest"> & {
   /**
+   * Who is meant; required.
+   *
    * @generated from field: steward.worker.v1.NodeRef node = 1;
    */
   node?: NodeRef | undefined;
 
   /**
-   * 1 to 1,000; 0 means 1,000.
+   * 1 to 1,000; 0 means 1,000. A page may have fewer and still not be the last one.
    *
    * @generated from field: uint32 page_size = 2;
    */
@@ -40,7 +42,7 @@ export type ListRegionsRequest = Message<"steward.worker.v1.ListRegionsRequest">
   pageToken: string;
 
   /**
-   * Only regions of this catalog; empty for all.
+   * Only regions of this catalog; empty for all. The same for all pages.
    *
    * @generated from field: string catalog_id = 4;
    */
@@ -59,6 +61,8 @@ export const ListRegionsRequestSchema: GenMessage<ListRegionsRequest> = /*@__PUR
  */
 export type ListRegionsResponse = Message<"steward.worker.v1.ListRegionsResponse"> & {
   /**
+   * Found when this page was asked for.
+   *
    * @generated from field: repeated steward.worker.v1.RegionInfo regions = 1;
    */
   regions: RegionInfo[];
@@ -79,25 +83,35 @@ export const ListRegionsResponseSchema: GenMessage<ListRegionsResponse> = /*@__P
   messageDesc(file_steward_worker_v1_inventory, 1);
 
 /**
+ * What is on the disk, not what was asked for.
+ *
  * @generated from message steward.worker.v1.RegionInfo
  */
 export type RegionInfo = Message<"steward.worker.v1.RegionInfo"> & {
   /**
+   * Which region.
+   *
    * @generated from field: steward.worker.v1.RegionRef region = 1;
    */
   region?: RegionRef | undefined;
 
   /**
+   * The database that it belongs to; empty when the region does not say.
+   *
    * @generated from field: string database = 2;
    */
   database: string;
 
   /**
+   * UNSPECIFIED when the region does not say.
+   *
    * @generated from field: steward.worker.v1.RegionKind kind = 3;
    */
   kind: RegionKind;
 
   /**
+   * How much of it is there.
+   *
    * @generated from field: steward.worker.v1.RegionInfo.State state = 4;
    */
   state: RegionInfo_State;
@@ -110,6 +124,8 @@ export type RegionInfo = Message<"steward.worker.v1.RegionInfo"> & {
   epoch: bigint;
 
   /**
+   * What its files hold; 0 when the node cannot tell.
+   *
    * @generated from field: uint64 size_bytes = 6;
    */
   sizeBytes: bigint;
@@ -134,6 +150,8 @@ export const RegionInfoSchema: GenMessage<RegionInfo> = /*@__PURE__*/
  */
 export enum RegionInfo_State {
   /**
+   * Never sent.
+   *
    * @generated from enum value: STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -146,7 +164,7 @@ export enum RegionInfo_State {
   PRESENT = 1,
 
   /**
-   * Its deletion has begun; some of it is still there.
+   * Its deletion has begun; some of it is still there. Also after that deletion ended as FAIL.
    *
    * @generated from enum value: STATE_DELETING = 2;
    */
@@ -164,18 +182,22 @@ export const RegionInfo_StateSchema: GenEnum<RegionInfo_State> = /*@__PURE__*/
  */
 export type ListEpochsRequest = Message<"steward.worker.v1.ListEpochsRequest"> & {
   /**
+   * Who is meant; required.
+   *
    * @generated from field: steward.worker.v1.NodeRef node = 1;
    */
   node?: NodeRef | undefined;
 
   /**
-   * 1 to 1,000; 0 means 1,000.
+   * 1 to 1,000; 0 means 1,000. A page may have fewer and still not be the last one.
    *
    * @generated from field: uint32 page_size = 2;
    */
   pageSize: number;
 
   /**
+   * `next_page_token` of the page before; empty for the first one.
+   *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
@@ -193,11 +215,15 @@ export const ListEpochsRequestSchema: GenMessage<ListEpochsRequest> = /*@__PURE_
  */
 export type ListEpochsResponse = Message<"steward.worker.v1.ListEpochsResponse"> & {
   /**
+   * Known when this page was asked for.
+   *
    * @generated from field: repeated steward.worker.v1.ResourceEpoch epochs = 1;
    */
   epochs: ResourceEpoch[];
 
   /**
+   * Empty on the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -222,6 +248,8 @@ export type ResourceEpoch = Message<"steward.worker.v1.ResourceEpoch"> & {
   resource: string;
 
   /**
+   * The highest one accepted; never falls.
+   *
    * @generated from field: uint64 epoch = 2;
    */
   epoch: bigint;
@@ -235,13 +263,23 @@ export const ResourceEpochSchema: GenMessage<ResourceEpoch> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_inventory, 5);
 
 /**
- * InventoryService tells what is on the node, whether the catalog knows it or not. It changes nothing.
+ * InventoryService tells what is on the node, whether the catalog knows it or not. It changes nothing, and every call
+ * may be repeated. It is how a sweep finds what leaked (I4), never a way to learn how an operation ended: that a region
+ * is not listed says nothing about its deletion (I1, I3).
+ *
+ * Pages: ask again with the `next_page_token` of the page before, until that is empty. What is there from the first
+ * page to the last is listed exactly once; what comes or goes meanwhile may be listed or not. A token stays valid
+ * across a restart of the node.
  *
  * @generated from service steward.worker.v1.InventoryService
  */
 export const InventoryService: GenService<{
   /**
-   * ListRegions answers every region of which anything is left on the node, in the order of (catalog id, group id).
+   * ListRegions answers every region of which anything is left on the node, in the order of (catalog id, group id),
+   * however it came there. One that is being made is listed from when it is there as a whole, not before.
+   *
+   * Errors: INVALID_ARGUMENT (`page_size` above 1,000, or a `page_token` that no page gave), FAILED_PRECONDITION
+   * (`node` is not this node).
    *
    * @generated from rpc steward.worker.v1.InventoryService.ListRegions
    */
@@ -251,7 +289,11 @@ export const InventoryService: GenService<{
     output: typeof ListRegionsResponseSchema;
   },
   /**
-   * ListEpochs answers the highest epoch accepted for each resource, in the order of the resource.
+   * ListEpochs answers the highest epoch accepted for each resource, in the order of the resource (by its UTF-8 bytes).
+   * Epochs outlive the regions that they fence and are kept for ever (I9): from them a catalog that was restored from
+   * an older backup learns that it is behind.
+   *
+   * Errors: as ListRegions.
    *
    * @generated from rpc steward.worker.v1.InventoryService.ListEpochs
    */

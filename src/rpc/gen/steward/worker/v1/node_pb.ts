@@ -30,26 +30,32 @@ export const GetNodeInfoRequestSchema: GenMessage<GetNodeInfoRequest> = /*@__PUR
  */
 export type GetNodeInfoResponse = Message<"steward.worker.v1.GetNodeInfoResponse"> & {
   /**
+   * What the operator calls the node; stands in operation ids. 1 to 63 lower-case letters, digits or `.`, `_`, `-`, the
+   * first one a letter or digit. Never changes for a ledger.
+   *
    * @generated from field: string node_id = 1;
    */
   nodeId: string;
 
   /**
-   * UUID, made together with the ledger: another ledger id under a known node id is another machine, or an empty disk.
+   * UUID, made together with the ledger and never changed: another ledger id under a known node id is another machine,
+   * or an empty disk. What an earlier ledger had answered then says nothing about this one (I1).
    *
    * @generated from field: string ledger_id = 2;
    */
   ledgerId: string;
 
   /**
-   * Given by the coordinator at registration; 0 before the first one.
+   * Given by the coordinator at registration; 0 before the first one since the process started. Higher after the node
+   * was away, or its process became another one.
    *
    * @generated from field: uint64 incarnation = 3;
    */
   incarnation: bigint;
 
   /**
-   * What the node can do: `regions`, `faults`.
+   * What the node can do: `regions` (CreateRegion, DeleteRegion, ListRegions), `faults` (FaultService). An operation
+   * that needs one that is missing is REFUSED(UNSUPPORTED). Names that a caller does not know mean nothing to it.
    *
    * @generated from field: repeated string capabilities = 4;
    */
@@ -70,6 +76,9 @@ export const GetNodeInfoResponseSchema: GenMessage<GetNodeInfoResponse> = /*@__P
  */
 export const NodeService: GenService<{
   /**
+   * GetNodeInfo changes nothing, may always be repeated, and is answered however busy the node is. It never says
+   * anything about an operation. Errors: none of its own.
+   *
    * @generated from rpc steward.worker.v1.NodeService.GetNodeInfo
    */
   getNodeInfo: {

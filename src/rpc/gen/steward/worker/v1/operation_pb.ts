@@ -3,8 +3,26 @@
 /* eslint-disable */
 
 // The contract that a node of the engine implements. One verb starts everything: Submit. A node remembers what it
-// accepted (its ledger), so that asking again is always safe and a time-out never has to be interpreted.
-// The rules I1 to I10 are those of docs/design.md.
+// accepted (its ledger), so that asking again is always safe and a time-out never has to be interpreted. The rules I1
+// to I10 are those of docs/design.md; docs/worker-contract.md gives the reasons and shows how to write a node.
+//
+// Errors of a call as a whole are Connect (gRPC) codes; how a single operation fares is in its OperationStatus. What is
+// said at an RPC comes on top of these, which any call may answer:
+//
+//   code                              what it means                             may the caller repeat the call?
+//   UNAVAILABLE, DEADLINE_EXCEEDED,   unknown: it was handled, or was not (I1)  yes, unchanged, after a back-off
+//   CANCELED, ABORTED, INTERNAL,
+//   UNKNOWN
+//   RESOURCE_EXHAUSTED                too many calls, or too large a one;       yes, after a back-off; split it when it
+//                                     nothing was done                          stays
+//   INVALID_ARGUMENT                  it is malformed; nothing was done         not unchanged: mend it
+//   FAILED_PRECONDITION               it is meant for another node              not there, until an operator has acted
+//   UNIMPLEMENTED                     the node does not serve this RPC          no
+//   UNAUTHENTICATED,                  the credentials; nothing was done         with other ones
+//   PERMISSION_DENIED
+//
+// Every RPC may be repeated without harm: the reading ones change nothing, Submit joins what it started (I2), Cancel
+// asks for what it asked for. No error of a call says that an operation failed (I1).
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -19,19 +37,22 @@ export const file_steward_worker_v1_operation: GenFile = /*@__PURE__*/
   fileDesc("CiFzdGV3YXJkL3dvcmtlci92MS9vcGVyYXRpb24ucHJvdG8SEXN0ZXdhcmQud29ya2VyLnYxIi0KB05vZGVSZWYSDwoHbm9kZV9pZBgBIAEoCRIRCglsZWRnZXJfaWQYAiABKAkiawoNU3VibWl0UmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIwCgpvcGVyYXRpb25zGAIgAygLMhwuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uIm8KDlN1Ym1pdFJlc3BvbnNlEjQKCHN0YXR1c2VzGAEgAygLMiIuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uU3RhdHVzEicKA25vdxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiTQoKR2V0UmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIVCg1vcGVyYXRpb25faWRzGAIgAygJImwKC0dldFJlc3BvbnNlEjQKCHN0YXR1c2VzGAEgAygLMiIuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uU3RhdHVzEicKA25vdxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiUAoNQ2FuY2VsUmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIVCg1vcGVyYXRpb25faWRzGAIgAygJIm8KDkNhbmNlbFJlc3BvbnNlEjQKCHN0YXR1c2VzGAEgAygLMiIuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uU3RhdHVzEicKA25vdxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirwEKCU9wZXJhdGlvbhIUCgxvcGVyYXRpb25faWQYASABKAkSDQoFZXBvY2gYAiABKAQSOAoNY3JlYXRlX3JlZ2lvbhgDIAEoCzIfLnN0ZXdhcmQud29ya2VyLnYxLkNyZWF0ZVJlZ2lvbkgAEjgKDWRlbGV0ZV9yZWdpb24YBCABKAsyHy5zdGV3YXJkLndvcmtlci52MS5EZWxldGVSZWdpb25IAEIJCgdyZXF1ZXN0IjEKCVJlZ2lvblJlZhISCgpjYXRhbG9nX2lkGAEgASgJEhAKCGdyb3VwX2lkGAIgASgEIooBCgxDcmVhdGVSZWdpb24SLAoGcmVnaW9uGAEgASgLMhwuc3Rld2FyZC53b3JrZXIudjEuUmVnaW9uUmVmEhAKCGRhdGFiYXNlGAIgASgJEisKBGtpbmQYAyABKA4yHS5zdGV3YXJkLndvcmtlci52MS5SZWdpb25LaW5kEg0KBXBlZXJzGAQgAygJIjwKDERlbGV0ZVJlZ2lvbhIsCgZyZWdpb24YASABKAsyHC5zdGV3YXJkLndvcmtlci52MS5SZWdpb25SZWYivwIKD09wZXJhdGlvblN0YXR1cxIUCgxvcGVyYXRpb25faWQYASABKAkSMAoFc3RhdGUYAiABKA4yIS5zdGV3YXJkLndvcmtlci52MS5PcGVyYXRpb25TdGF0ZRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgVlbmRlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoIcHJvZ3Jlc3MYBSABKAsyGy5zdGV3YXJkLndvcmtlci52MS5Qcm9ncmVzcxIwCgVlcnJvchgGIAEoCzIhLnN0ZXdhcmQud29ya2VyLnYxLk9wZXJhdGlvbkVycm9yEisKB3JlZnVzYWwYByABKAsyGi5zdGV3YXJkLndvcmtlci52MS5SZWZ1c2FsIicKCFByb2dyZXNzEgwKBGRvbmUYASABKAQSDQoFdG90YWwYAiABKAQiiwIKDk9wZXJhdGlvbkVycm9yEjQKBGNvZGUYASABKA4yJi5zdGV3YXJkLndvcmtlci52MS5PcGVyYXRpb25FcnJvci5Db2RlEg8KB21lc3NhZ2UYAiABKAkisQEKBENvZGUSFAoQQ09ERV9VTlNQRUNJRklFRBAAEhcKE0NPREVfQUxSRUFEWV9FWElTVFMQARIRCg1DT0RFX0NBTkNFTEVEEAISFAoQQ09ERV9JTlRFUlJVUFRFRBADEhMKD0NPREVfU1VQRVJTRURFRBAEEhwKGENPREVfUEVFUl9SRU1PVkFMX0ZBSUxFRBAFEgsKB0NPREVfSU8QBhIRCg1DT0RFX0lOVEVSTkFMEAcikwIKB1JlZnVzYWwSLQoEY29kZRgBIAEoDjIfLnN0ZXdhcmQud29ya2VyLnYxLlJlZnVzYWwuQ29kZRIPCgdtZXNzYWdlGAIgASgJEhUKDWhpZ2hlc3RfZXBvY2gYAyABKAQSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24igAEKBENvZGUSFAoQQ09ERV9VTlNQRUNJRklFRBAAEhQKEENPREVfU1RBTEVfRVBPQ0gQARIZChVDT0RFX0lOVkFMSURfQVJHVU1FTlQQAhIbChdDT0RFX1JFU09VUkNFX0VYSEFVU1RFRBADEhQKEENPREVfVU5TVVBQT1JURUQQBCpXCgpSZWdpb25LaW5kEhsKF1JFR0lPTl9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSUkVHSU9OX0tJTkRfU0NIRU1BEAESFAoQUkVHSU9OX0tJTkRfREFUQRACKskBCg5PcGVyYXRpb25TdGF0ZRIfChtPUEVSQVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIeChpPUEVSQVRJT05fU1RBVEVfUFJPQ0VTU0lORxABEhsKF09QRVJBVElPTl9TVEFURV9TVUNDRVNTEAISGAoUT1BFUkFUSU9OX1NUQVRFX0ZBSUwQAxIiCh5PUEVSQVRJT05fU1RBVEVfVEFTS19OT1RfRVhJU1QQBBIbChdPUEVSQVRJT05fU1RBVEVfUkVGVVNFRBAFMvYBChBPcGVyYXRpb25TZXJ2aWNlEk0KBlN1Ym1pdBIgLnN0ZXdhcmQud29ya2VyLnYxLlN1Ym1pdFJlcXVlc3QaIS5zdGV3YXJkLndvcmtlci52MS5TdWJtaXRSZXNwb25zZRJECgNHZXQSHS5zdGV3YXJkLndvcmtlci52MS5HZXRSZXF1ZXN0Gh4uc3Rld2FyZC53b3JrZXIudjEuR2V0UmVzcG9uc2USTQoGQ2FuY2VsEiAuc3Rld2FyZC53b3JrZXIudjEuQ2FuY2VsUmVxdWVzdBohLnN0ZXdhcmQud29ya2VyLnYxLkNhbmNlbFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
- * The node that the caller means. Every request names it; a mismatch is refused with FAILED_PRECONDITION, so that an
- * answer of another machine at the same address, or of an emptied disk, is never believed.
+ * The node that the caller means. Every request names it; a mismatch, or none, is refused with FAILED_PRECONDITION, so
+ * that an answer of another machine at the same address, or of an emptied disk, is never believed (I1: only *the*
+ * node's own result counts). The caller must not repeat the call there: GetNodeInfo tells who it is.
  *
  * @generated from message steward.worker.v1.NodeRef
  */
 export type NodeRef = Message<"steward.worker.v1.NodeRef"> & {
   /**
+   * As in GetNodeInfoResponse.
+   *
    * @generated from field: string node_id = 1;
    */
   nodeId: string;
 
   /**
-   * UUID, made together with the ledger.
+   * As in GetNodeInfoResponse.
    *
    * @generated from field: string ledger_id = 2;
    */
@@ -50,12 +71,14 @@ export const NodeRefSchema: GenMessage<NodeRef> = /*@__PURE__*/
  */
 export type SubmitRequest = Message<"steward.worker.v1.SubmitRequest"> & {
   /**
+   * Who is meant; required.
+   *
    * @generated from field: steward.worker.v1.NodeRef node = 1;
    */
   node?: NodeRef | undefined;
 
   /**
-   * At most 250.
+   * At most 250; none is a valid call. They are judged in this order, and one that appears twice is answered twice.
    *
    * @generated from field: repeated steward.worker.v1.Operation operations = 2;
    */
@@ -81,7 +104,7 @@ export type SubmitResponse = Message<"steward.worker.v1.SubmitResponse"> & {
   statuses: OperationStatus[];
 
   /**
-   * The node's clock, so that ages are computed without comparing clocks of two machines.
+   * The node's clock, so that ages (`now` - `started`) are computed without comparing clocks of two machines.
    *
    * @generated from field: google.protobuf.Timestamp now = 2;
    */
@@ -100,12 +123,14 @@ export const SubmitResponseSchema: GenMessage<SubmitResponse> = /*@__PURE__*/
  */
 export type GetRequest = Message<"steward.worker.v1.GetRequest"> & {
   /**
+   * Who is meant; required.
+   *
    * @generated from field: steward.worker.v1.NodeRef node = 1;
    */
   node?: NodeRef | undefined;
 
   /**
-   * At most 250.
+   * At most 250. An id that makes no sense was never accepted: TASK_NOT_EXIST.
    *
    * @generated from field: repeated string operation_ids = 2;
    */
@@ -124,11 +149,15 @@ export const GetRequestSchema: GenMessage<GetRequest> = /*@__PURE__*/
  */
 export type GetResponse = Message<"steward.worker.v1.GetResponse"> & {
   /**
+   * One status for each id, in the order of the request: PROCESSING, SUCCESS, FAIL or TASK_NOT_EXIST.
+   *
    * @generated from field: repeated steward.worker.v1.OperationStatus statuses = 1;
    */
   statuses: OperationStatus[];
 
   /**
+   * The node's clock, as in SubmitResponse.
+   *
    * @generated from field: google.protobuf.Timestamp now = 2;
    */
   now?: Timestamp | undefined;
@@ -146,12 +175,14 @@ export const GetResponseSchema: GenMessage<GetResponse> = /*@__PURE__*/
  */
 export type CancelRequest = Message<"steward.worker.v1.CancelRequest"> & {
   /**
+   * Who is meant; required.
+   *
    * @generated from field: steward.worker.v1.NodeRef node = 1;
    */
   node?: NodeRef | undefined;
 
   /**
-   * At most 250.
+   * At most 250. Those that are over or were never accepted are only answered.
    *
    * @generated from field: repeated string operation_ids = 2;
    */
@@ -170,11 +201,15 @@ export const CancelRequestSchema: GenMessage<CancelRequest> = /*@__PURE__*/
  */
 export type CancelResponse = Message<"steward.worker.v1.CancelResponse"> & {
   /**
+   * One status for each id, in the order of the request, as they are after the wish was heard.
+   *
    * @generated from field: repeated steward.worker.v1.OperationStatus statuses = 1;
    */
   statuses: OperationStatus[];
 
   /**
+   * The node's clock, as in SubmitResponse.
+   *
    * @generated from field: google.protobuf.Timestamp now = 2;
    */
   now?: Timestamp | undefined;
@@ -188,38 +223,47 @@ export const CancelResponseSchema: GenMessage<CancelResponse> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_operation, 6);
 
 /**
- * One change asked of a node, with the whole desired state.
+ * One change asked of a node, with the whole desired state: nothing depends on what was asked before.
  *
  * @generated from message steward.worker.v1.Operation
  */
 export type Operation = Message<"steward.worker.v1.Operation"> & {
   /**
-   * `<verb>/<resource>/<node>@<epoch>#<attempt>`, for example
-   * `delete-region/6f9c.../42/node-1@17#1`. At most 512 bytes. The same id with another request is INVALID_ARGUMENT (I2).
+   * `<verb>/<resource>/<node>@<epoch>#<attempt>`, for example `delete-region/6f9c.../42/node-1@17#1`. It says the same
+   * as the request, else REFUSED(INVALID_ARGUMENT). At most 512 bytes. It holds no id of the caller's, so that whoever
+   * drives the work on asks with the same id and joins it (I2). The attempt starts at 1 and is raised only after FAIL
+   * (I3).
    *
    * @generated from field: string operation_id = 1;
    */
   operationId: string;
 
   /**
-   * Fencing number of the claim that wants this; > 0. Lower than the highest one accepted for the resource:
-   * STALE_EPOCH (I9).
+   * Fencing number of the claim that wants this; 1 or more, the same as in the id. Lower than the highest one accepted
+   * for the resource: REFUSED(STALE_EPOCH) (I9).
    *
    * @generated from field: uint64 epoch = 2;
    */
   epoch: bigint;
 
   /**
+   * What is wanted. None, or one that the node does not know: REFUSED(INVALID_ARGUMENT). One that needs a capability
+   * which the node does not have: REFUSED(UNSUPPORTED).
+   *
    * @generated from oneof steward.worker.v1.Operation.request
    */
   request: {
     /**
+     * Verb `create-region`.
+     *
      * @generated from field: steward.worker.v1.CreateRegion create_region = 3;
      */
     value: CreateRegion;
     case: "createRegion";
   } | {
     /**
+     * Verb `delete-region`.
+     *
      * @generated from field: steward.worker.v1.DeleteRegion delete_region = 4;
      */
     value: DeleteRegion;
@@ -235,20 +279,21 @@ export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_operation, 7);
 
 /**
- * The resource of a region operation: one replica of a region group on this node.
+ * The resource of a region operation: one replica of a region group on this node. Its name, to which epochs belong and
+ * which stands in operation ids, is `region/<catalog id>/<group id>` and `<catalog id>/<group id>`.
  *
  * @generated from message steward.worker.v1.RegionRef
  */
 export type RegionRef = Message<"steward.worker.v1.RegionRef"> & {
   /**
-   * UUID of the catalog that knows the region group.
+   * UUID of the catalog that knows the region group, so that a new catalog never meets the answers of an old one.
    *
    * @generated from field: string catalog_id = 1;
    */
   catalogId: string;
 
   /**
-   * Unique within the catalog and never used again; > 0.
+   * Unique within the catalog and never used again (I9); 1 to 999,999,999,999,999.
    *
    * @generated from field: uint64 group_id = 2;
    */
@@ -263,29 +308,38 @@ export const RegionRefSchema: GenMessage<RegionRef> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_operation, 8);
 
 /**
- * Creates the region. SUCCESS when it exists as asked (same database and kind), also when it did before;
- * FAIL(ALREADY_EXISTS) when it exists otherwise.
+ * Creates the region, as a whole or not at all: nobody ever sees half of it, and nothing of it is left after FAIL (I4).
+ * SUCCESS when it exists as asked (same database and kind), also when it did before; FAIL(ALREADY_EXISTS) when it
+ * exists otherwise, FAIL(IO) when it could not be written. Can be canceled. When the node stops while it runs, it ends
+ * as FAIL(INTERRUPTED), or is done at the next start; never both.
  *
  * @generated from message steward.worker.v1.CreateRegion
  */
 export type CreateRegion = Message<"steward.worker.v1.CreateRegion"> & {
   /**
+   * Which region; the same as in the operation id.
+   *
    * @generated from field: steward.worker.v1.RegionRef region = 1;
    */
   region?: RegionRef | undefined;
 
   /**
+   * The database that it belongs to; 1 to 255 bytes.
+   *
    * @generated from field: string database = 2;
    */
   database: string;
 
   /**
+   * SCHEMA or DATA.
+   *
    * @generated from field: steward.worker.v1.RegionKind kind = 3;
    */
   kind: RegionKind;
 
   /**
-   * Node ids of all replicas of the region group, this node's included.
+   * Node ids of all replicas of the region group, this node's included; 1 to 64. A set: their order says nothing. The
+   * peers of a region that exists are not compared, and not changed.
    *
    * @generated from field: repeated string peers = 4;
    */
@@ -300,13 +354,18 @@ export const CreateRegionSchema: GenMessage<CreateRegion> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_operation, 9);
 
 /**
- * Removes the peer from the region group, then the data. A failure of either ends as FAIL and stops there.
- * SUCCESS when nothing of the region is left on this node, also when there was nothing before.
+ * Removes the peer from the region group, then the data. A failure of either ends as FAIL and stops there
+ * (PEER_REMOVAL_FAILED: the data are untouched; IO: some of them may be gone, and a new attempt goes on). SUCCESS when
+ * nothing of the region is left on this node, also when there was nothing before: the node has looked, for this
+ * operation, and that alone makes absence a success (I3). Cannot be canceled. When the node stops while it runs, it
+ * goes on after the next start, under the same id.
  *
  * @generated from message steward.worker.v1.DeleteRegion
  */
 export type DeleteRegion = Message<"steward.worker.v1.DeleteRegion"> & {
   /**
+   * Which region; the same as in the operation id.
+   *
    * @generated from field: steward.worker.v1.RegionRef region = 1;
    */
   region?: RegionRef | undefined;
@@ -324,45 +383,50 @@ export const DeleteRegionSchema: GenMessage<DeleteRegion> = /*@__PURE__*/
  */
 export type OperationStatus = Message<"steward.worker.v1.OperationStatus"> & {
   /**
+   * As in the request, whatever it was.
+   *
    * @generated from field: string operation_id = 1;
    */
   operationId: string;
 
   /**
+   * Says which of the fields below are set.
+   *
    * @generated from field: steward.worker.v1.OperationState state = 2;
    */
   state: OperationState;
 
   /**
-   * When the node accepted it. Set for PROCESSING, SUCCESS and FAIL.
+   * When the node accepted it, by its own clock. Set for PROCESSING, SUCCESS and FAIL; never changes.
    *
    * @generated from field: google.protobuf.Timestamp started = 3;
    */
   started?: Timestamp | undefined;
 
   /**
-   * When it ended. Set for SUCCESS and FAIL.
+   * When it ended, by the same clock. Set for SUCCESS and FAIL; never changes.
    *
    * @generated from field: google.protobuf.Timestamp ended = 4;
    */
   ended?: Timestamp | undefined;
 
   /**
-   * How far the effect is. Never steps back within one operation.
+   * How far the effect is. Set for PROCESSING, SUCCESS and FAIL. Never steps back within one operation, also not across
+   * a restart of the node.
    *
    * @generated from field: steward.worker.v1.Progress progress = 5;
    */
   progress?: Progress | undefined;
 
   /**
-   * Set for FAIL.
+   * Why it failed. Set for FAIL; never changes.
    *
    * @generated from field: steward.worker.v1.OperationError error = 6;
    */
   error?: OperationError | undefined;
 
   /**
-   * Set for REFUSED.
+   * Why it was not accepted. Set for REFUSED.
    *
    * @generated from field: steward.worker.v1.Refusal refusal = 7;
    */
@@ -377,17 +441,21 @@ export const OperationStatusSchema: GenMessage<OperationStatus> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_operation, 11);
 
 /**
- * Units of work done, of all units known, for example files deleted. total 0: not known.
+ * Units of work, for example files deleted. For people, and for telling slow from stuck: nothing is decided by it.
  *
  * @generated from message steward.worker.v1.Progress
  */
 export type Progress = Message<"steward.worker.v1.Progress"> & {
   /**
+   * Units that are done; at most `total`.
+   *
    * @generated from field: uint64 done = 1;
    */
   done: bigint;
 
   /**
+   * All units that are known; 0: not known.
+   *
    * @generated from field: uint64 total = 2;
    */
   total: bigint;
@@ -401,16 +469,20 @@ export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_operation, 12);
 
 /**
+ * Why an operation ended as FAIL. After each of these the caller may make a new attempt, unless it is said otherwise.
+ *
  * @generated from message steward.worker.v1.OperationError
  */
 export type OperationError = Message<"steward.worker.v1.OperationError"> & {
   /**
+   * Why, for programs.
+   *
    * @generated from field: steward.worker.v1.OperationError.Code code = 1;
    */
   code: OperationError_Code;
 
   /**
-   * For people: what was being done, and what went wrong.
+   * Why, for people: what was being done, and what went wrong.
    *
    * @generated from field: string message = 2;
    */
@@ -429,33 +501,37 @@ export const OperationErrorSchema: GenMessage<OperationError> = /*@__PURE__*/
  */
 export enum OperationError_Code {
   /**
+   * Never sent; read it as INTERNAL, like a number that is not known.
+   *
    * @generated from enum value: CODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * The region exists with another database or kind.
+   * The region exists with another database or kind, and was not touched. A new attempt ends the same way until
+   * somebody has deleted that region.
    *
    * @generated from enum value: CODE_ALREADY_EXISTS = 1;
    */
   ALREADY_EXISTS = 1,
 
   /**
-   * Ended by Cancel.
+   * Ended by Cancel; what had been written is removed.
    *
    * @generated from enum value: CODE_CANCELED = 2;
    */
   CANCELED = 2,
 
   /**
-   * The node stopped while the effect ran, and the effect cannot be repeated.
+   * The node stopped while the effect ran, and the effect cannot be repeated; what had been written is removed.
    *
    * @generated from enum value: CODE_INTERRUPTED = 3;
    */
   INTERRUPTED = 3,
 
   /**
-   * An operation of a higher epoch came before this one had started.
+   * An operation of a higher epoch was accepted before this one had started: it had no effect. Whoever asked for it
+   * no longer holds the resource: a new attempt with the same epoch is STALE_EPOCH (I5, I9).
    *
    * @generated from enum value: CODE_SUPERSEDED = 4;
    */
@@ -490,28 +566,34 @@ export const OperationError_CodeSchema: GenEnum<OperationError_Code> = /*@__PURE
   enumDesc(file_steward_worker_v1_operation, 13, 0);
 
 /**
+ * Why an operation was not accepted. A refusal leaves no trace: the same id may be submitted later.
+ *
  * @generated from message steward.worker.v1.Refusal
  */
 export type Refusal = Message<"steward.worker.v1.Refusal"> & {
   /**
+   * Why, for programs.
+   *
    * @generated from field: steward.worker.v1.Refusal.Code code = 1;
    */
   code: Refusal_Code;
 
   /**
+   * Why, for people.
+   *
    * @generated from field: string message = 2;
    */
   message: string;
 
   /**
-   * Set for STALE_EPOCH.
+   * The highest epoch accepted for the resource. Set for STALE_EPOCH.
    *
    * @generated from field: uint64 highest_epoch = 3;
    */
   highestEpoch: bigint;
 
   /**
-   * Set for RESOURCE_EXHAUSTED; the caller obeys it.
+   * How long to wait at least. Set for RESOURCE_EXHAUSTED; the caller obeys it.
    *
    * @generated from field: google.protobuf.Duration retry_after = 4;
    */
@@ -530,33 +612,37 @@ export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
  */
 export enum Refusal_Code {
   /**
+   * Never sent; like a number that is not known: ask again later.
+   *
    * @generated from enum value: CODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * The epoch is lower than the highest one accepted for the resource (I9).
+   * The epoch is lower than the highest one accepted for the resource (I9). Do not repeat it: the caller no longer
+   * holds the resource, or its catalog is behind (restored from an older backup).
    *
    * @generated from enum value: CODE_STALE_EPOCH = 1;
    */
   STALE_EPOCH = 1,
 
   /**
-   * The request is malformed, or the id is known with another request (I2).
+   * The request is malformed, or the id is known with another request (I2). Do not repeat it unchanged.
    *
    * @generated from enum value: CODE_INVALID_ARGUMENT = 2;
    */
   INVALID_ARGUMENT = 2,
 
   /**
-   * Too much is under way. Ask again after `retry_after`.
+   * Too much is under way. Submit it again, with the same id, after `retry_after`. Never answered for an operation
+   * that was accepted: that one is told its status however busy the node is.
    *
    * @generated from enum value: CODE_RESOURCE_EXHAUSTED = 3;
    */
   RESOURCE_EXHAUSTED = 3,
 
   /**
-   * The node does not have the capability that this operation needs.
+   * The node does not have the capability that this operation needs. Do not repeat it there.
    *
    * @generated from enum value: CODE_UNSUPPORTED = 4;
    */
@@ -574,16 +660,22 @@ export const Refusal_CodeSchema: GenEnum<Refusal_Code> = /*@__PURE__*/
  */
 export enum RegionKind {
   /**
+   * In a request: REFUSED(INVALID_ARGUMENT). In an inventory: the region does not say.
+   *
    * @generated from enum value: REGION_KIND_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * Holds schema.
+   *
    * @generated from enum value: REGION_KIND_SCHEMA = 1;
    */
   SCHEMA = 1,
 
   /**
+   * Holds data.
+   *
    * @generated from enum value: REGION_KIND_DATA = 2;
    */
   DATA = 2,
@@ -600,19 +692,21 @@ export const RegionKindSchema: GenEnum<RegionKind> = /*@__PURE__*/
  */
 export enum OperationState {
   /**
+   * Never sent. A caller that reads it, or a number that it does not know, knows nothing, and asks again.
+   *
    * @generated from enum value: OPERATION_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * Accepted, in the ledger, not over: queued or running.
+   * Accepted, in the ledger, not over: queued or running. Ask again.
    *
    * @generated from enum value: OPERATION_STATE_PROCESSING = 1;
    */
   PROCESSING = 1,
 
   /**
-   * Over; final for this id (I3).
+   * Over; final for this id (I3). The only answer that says that the effect happened (I1).
    *
    * @generated from enum value: OPERATION_STATE_SUCCESS = 2;
    */
@@ -626,14 +720,16 @@ export enum OperationState {
   FAIL = 3,
 
   /**
-   * Never accepted here. Not an end: submit it (again).
+   * Never accepted here, or so long ago that a higher epoch came and the retention (7 days at least) is over. Not an
+   * end: submit it (again), with the same id. Answered by Get and Cancel only.
    *
    * @generated from enum value: OPERATION_STATE_TASK_NOT_EXIST = 4;
    */
   TASK_NOT_EXIST = 4,
 
   /**
-   * Not accepted now, for the reason in `refusal`; not recorded; never followed by a new attempt.
+   * Not accepted now, for the reason in `refusal`; not recorded; never followed by a new attempt. Answered by Submit
+   * only.
    *
    * @generated from enum value: OPERATION_STATE_REFUSED = 5;
    */
@@ -653,10 +749,23 @@ export const OperationStateSchema: GenEnum<OperationState> = /*@__PURE__*/
  */
 export const OperationService: GenService<{
   /**
-   * Submit accepts or refuses each operation by itself and answers its status at once: the effect never holds up the
-   * reply. Asking again with the same operation joins the one that runs, or answers its recorded end (I2).
-   * Errors of the call as a whole: INVALID_ARGUMENT (more than 250 operations), FAILED_PRECONDITION (node id or ledger
-   * id is not this node's). The caller may repeat any call that failed.
+   * Submit accepts or refuses each operation by itself and answers its status at once: a quick one may be over already,
+   * a slow one is PROCESSING, and the effect never holds up the reply.
+   *
+   * Promises:
+   * - What is answered as PROCESSING, SUCCESS or FAIL is on the node's disk, and outlives any crash: first the
+   *   acceptance (flushed before the effect starts), then the end (flushed before it is told) (I1, I2).
+   * - The same operation again, also at the same time, joins the one that runs or gets its recorded end; the effect
+   *   happens at most once (I2). FAIL stays FAIL (I3). The same id with another request is REFUSED(INVALID_ARGUMENT).
+   * - The epoch is judged first: an operation below the highest epoch accepted for its resource is
+   *   REFUSED(STALE_EPOCH), recorded or not (I9). Operations of one resource take effect one at a time, in the order of
+   *   acceptance, which is the order of epochs; those below a newly accepted epoch that have not started end as
+   *   FAIL(SUPERSEDED).
+   * - An operation that is malformed or refused holds up none of the others (I10).
+   *
+   * Errors: INVALID_ARGUMENT (more than 250 operations), FAILED_PRECONDITION (`node` is not this node), UNAVAILABLE
+   * (the ledger could not be written: nothing was accepted). Repeat the call after any error that the table above
+   * allows.
    *
    * @generated from rpc steward.worker.v1.OperationService.Submit
    */
@@ -666,7 +775,11 @@ export const OperationService: GenService<{
     output: typeof SubmitResponseSchema;
   },
   /**
-   * Get answers what the ledger knows, and starts nothing. For people and for the conformance kit.
+   * Get answers what the ledger knows. Starts nothing, changes nothing, and judges no epoch: what Submit refuses as
+   * STALE_EPOCH is answered here with its recorded end for as long as that is kept. For people and for the conformance
+   * kit; a control plane asks by Submit.
+   *
+   * Errors: INVALID_ARGUMENT (more than 250 ids), FAILED_PRECONDITION. May be repeated.
    *
    * @generated from rpc steward.worker.v1.OperationService.Get
    */
@@ -676,7 +789,11 @@ export const OperationService: GenService<{
     output: typeof GetResponseSchema;
   },
   /**
-   * Cancel asks operations that are PROCESSING to end as FAIL(CANCELED). Deletions ignore it. Answers the statuses.
+   * Cancel asks operations that are PROCESSING to end as FAIL(CANCELED), and answers the statuses, which may still be
+   * PROCESSING: the end is asked for as ever. It is a wish: one that is late changes nothing that is over (I3). What
+   * was half done is undone first (I4). Deletions ignore it: what is half removed can only be removed.
+   *
+   * Errors: INVALID_ARGUMENT (more than 250 ids), FAILED_PRECONDITION. May be repeated.
    *
    * @generated from rpc steward.worker.v1.OperationService.Cancel
    */

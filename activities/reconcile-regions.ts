@@ -18,7 +18,7 @@ import {
 import type { Logger } from '../src/log.js';
 import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import type { NodeReport, OpenOperation } from '../src/rules/node-report.js';
-import { formatOperationId } from '../src/rules/operation-id.js';
+import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
 import { pollDelayMs, retryDelayMs } from '../src/rules/pace.js';
 
 /**
@@ -115,7 +115,13 @@ export class RegionPass {
     const { catalogId } = this.dependencies;
     const verb = this.verb === 'delete' ? ('delete-region' as const) : ('create-region' as const);
     return {
-      operationId: formatOperationId({ verb, catalogId, groupId, nodeId: this.node.nodeId, epoch, attempt }),
+      operationId: formatOperationId({
+        verb,
+        path: regionPath({ catalogId, groupId }),
+        nodeId: this.node.nodeId,
+        epoch,
+        attempt,
+      }),
       epoch,
       region: { catalogId, groupId },
       change: verb === 'create-region' ? { verb, database, kind, peers } : { verb },

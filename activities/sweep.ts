@@ -22,7 +22,7 @@ import {
 import { type EngineNode, NodeMismatch, NodeUnreachable, type RegionOnNode } from '../src/engines/regions.js';
 import type { Settings } from '../src/model/settings.js';
 import { SUBMIT_BATCH } from '../src/rules/bounds.js';
-import { formatOperationId } from '../src/rules/operation-id.js';
+import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
 import { pollDelayMs } from '../src/rules/pace.js';
 import { confirmed, type Differences, findDifferences } from '../src/rules/sweep.js';
 import { notReady } from './not-ready.js';
@@ -201,7 +201,13 @@ export function createSweepActivities(dependencies: SweepDependencies) {
   function deletion(nodeId: string, { groupId, epoch, attempt }: LeakRepair) {
     const verb = 'delete-region' as const;
     return {
-      operationId: formatOperationId({ verb, catalogId, groupId, nodeId, epoch, attempt }),
+      operationId: formatOperationId({
+        verb,
+        path: regionPath({ catalogId, groupId }),
+        nodeId,
+        epoch,
+        attempt,
+      }),
       epoch,
       region: { catalogId, groupId },
       change: { verb },

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EngineNode, RegionEngine } from '../src/engines/regions.js';
-import { formatOperationId } from '../src/rules/operation-id.js';
+import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
 
 export type BareActivities = ReturnType<typeof createBareActivities>;
 
@@ -19,8 +19,7 @@ export function createBareActivities(
       const epoch = verb === 'create' ? 1 : 2;
       const operationId = formatOperationId({
         verb: verb === 'create' ? 'create-region' : 'delete-region',
-        catalogId,
-        groupId,
+        path: regionPath(region),
         nodeId,
         epoch,
         attempt: 1,

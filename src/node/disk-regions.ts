@@ -16,17 +16,16 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { type EffectContext, EffectError } from './facility.js';
 import { Gate } from './gate.js';
 import { compareRegions, formatRegion, parseRegion, type RegionKey } from './region-key.js';
-import {
-  type EffectContext,
-  type FoundRegion,
-  type Recovery,
-  RegionError,
-  type RegionKind,
-  type RegionQuery,
-  type RegionSpec,
-  type RegionStore,
+import type {
+  FoundRegion,
+  Recovery,
+  RegionKind,
+  RegionQuery,
+  RegionSpec,
+  RegionStore,
 } from './region-store.js';
 import { Interrupted } from './resource-queues.js';
 
@@ -165,7 +164,7 @@ export class DiskRegions implements RegionStore {
     const found = readRegionFile(directory);
     if (found?.database !== spec.database || found.kind !== spec.kind) {
       const what = found === undefined ? 'without a region.json' : `as ${found.kind} of ${found.database}`;
-      throw new RegionError(
+      throw new EffectError(
         'ALREADY_EXISTS',
         `${directory} exists ${what}, asked for ${spec.kind} of ${spec.database}`,
       );
@@ -211,7 +210,7 @@ export class DiskRegions implements RegionStore {
       unlinkSync(peer);
     } catch (error) {
       if (isAbsent(error)) return;
-      throw new RegionError('PEER_REMOVAL_FAILED', `cannot remove the peer ${peer}: ${messageOf(error)}`, {
+      throw new EffectError('PEER_REMOVAL_FAILED', `cannot remove the peer ${peer}: ${messageOf(error)}`, {
         cause: error,
       });
     }
@@ -388,7 +387,7 @@ function failed(error: unknown, doing: string, cleanUp?: () => void): Error {
   try {
     cleanUp?.();
   } catch (leftOver) {
-    return new RegionError(
+    return new EffectError(
       'IO',
       `${doing}: ${messageOf(error)}; and cannot clean up: ${messageOf(leftOver)}`,
       {
@@ -396,6 +395,6 @@ function failed(error: unknown, doing: string, cleanUp?: () => void): Error {
       },
     );
   }
-  if (error instanceof RegionError || error instanceof Interrupted) return error;
-  return new RegionError('IO', `${doing}: ${messageOf(error)}`, { cause: error });
+  if (error instanceof EffectError || error instanceof Interrupted) return error;
+  return new EffectError('IO', `${doing}: ${messageOf(error)}`, { cause: error });
 }

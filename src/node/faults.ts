@@ -2,7 +2,7 @@ import { clone, create } from '@bufbuild/protobuf';
 import { type Duration, durationMs } from '@bufbuild/protobuf/wkt';
 import { Code } from '@connectrpc/connect';
 import { type Fault, FaultSchema } from '../rpc/gen/steward/worker/v1/fault_pb.js';
-import type { Verb } from '../rules/operation-id.js';
+import { VERBS, type Verb } from '../rules/operation-id.js';
 
 /** A fault that makes no sense; the message says what would. */
 export class InvalidFault extends Error {
@@ -40,8 +40,10 @@ const KINDS_OF_TARGET: Readonly<Record<string, readonly Kind[]>> = {
   Cancel: RPC_KINDS,
   ListRegions: RPC_KINDS,
   ListEpochs: RPC_KINDS,
-  'create-region': EFFECT_KINDS,
-  'delete-region': EFFECT_KINDS,
+  ListResources: RPC_KINDS,
+  ListTaskGroups: RPC_KINDS,
+  GetTaskResult: RPC_KINDS,
+  ...Object.fromEntries(VERBS.map((verb) => [verb, EFFECT_KINDS])),
 };
 
 const CODES = new Map(

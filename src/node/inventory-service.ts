@@ -51,7 +51,15 @@ export function inventoryService(
         nextPageToken: found.length > limit ? page.at(-1)!.resource : '',
       };
     },
+
+    listResources: () => lacks('resources'),
+    getTaskResult: () => lacks('resources'),
+    listTaskGroups: () => lacks('task-groups'),
   };
+}
+
+function lacks(capability: string): never {
+  throw new ConnectError(`this node lacks the capability ${capability}`, Code.Unimplemented);
 }
 
 function pageSize(asked: number): number {

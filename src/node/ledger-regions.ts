@@ -1,15 +1,14 @@
 import type { Database } from 'lmdb';
+import { type EffectContext, EffectError } from './facility.js';
 import type { Ledger } from './ledger.js';
 import type { RegionKey } from './region-key.js';
-import {
-  type EffectContext,
-  type FoundRegion,
-  type Recovery,
-  RegionError,
-  type RegionKind,
-  type RegionQuery,
-  type RegionSpec,
-  type RegionStore,
+import type {
+  FoundRegion,
+  Recovery,
+  RegionKind,
+  RegionQuery,
+  RegionSpec,
+  RegionStore,
 } from './region-store.js';
 
 type Key = [catalogId: string, groupId: number];
@@ -45,7 +44,7 @@ export class LedgerRegions implements RegionStore {
     const found = this.#regions.get(keyOf(region));
     if (found !== undefined && (found.database !== database || found.kind !== kind)) {
       const asked = `asked for ${kind} of ${database}`;
-      throw new RegionError(
+      throw new EffectError(
         'ALREADY_EXISTS',
         `the region exists as ${found.kind} of ${found.database}, ${asked}`,
       );

@@ -4,10 +4,10 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import type { Logger } from '../log.js';
 import {
   NO_PROGRESS,
+  type NodeRequest,
   type Outcome,
   type PendingOperation,
   type Progress,
-  type RegionRequest,
   type Result,
 } from './operation.js';
 
@@ -23,7 +23,7 @@ export interface LedgerRecord {
 
 interface PendingEntry {
   readonly id: string;
-  readonly request: RegionRequest;
+  readonly request: NodeRequest;
   readonly progress?: Progress;
 }
 
@@ -242,10 +242,31 @@ export class Ledger {
 }
 
 /** Digest of all that a request asks for; peers are a set, their order says nothing. */
-export function digestOf(request: RegionRequest): string {
-  const whole =
-    request.verb === 'create-region'
-      ? [request.verb, request.database, request.kind, [...request.peers].sort()]
-      : [request.verb];
-  return createHash('sha256').update(JSON.stringify(whole)).digest('base64url');
+export function digestOf(request: NodeRequest): string {
+  return createHash('sha256')
+    .update(JSON.stringify(wholeOf(request)))
+    .digest('base64url');
+}
+
+/** What is asked besides the resource, which is in the operation id. */
+function wholeOf(request: NodeRequest): unknown[] {
+  switch (request.verb) {
+    case 'create-region':
+      return [request.verb, request.database, request.kind, [...request.peers].sort()];
+    case 'delete-region':
+    case 'release-resource':
+      return [request.verb];
+    case 'request-resource': {
+      const properties = Object.entries(request.properties).sort(([a], [b]) => (a < b ? -1 : 1));
+      return [request.verb, request.group, request.threads, request.memoryMb, properties];
+    }
+    case 'deploy-task-group': {
+      const { verb, owner, source, transform, sink, parallelism, checkpointIntervalMs, restore } = request;
+      return [verb, owner, source, transform, sink, parallelism, checkpointIntervalMs, restore];
+    }
+    case 'cancel-task-group':
+      return [request.verb, request.savepoint];
+    default:
+      throw new Error(`unknown request ${JSON.stringify(request satisfies never)}`);
+  }
 }

@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import type { Logger } from '../log.js';
 import { claimDataDirectory, releaseDataDirectory } from './data-directory.js';
 import { DiskRegions } from './disk-regions.js';
+import { type Facilities, facilityOf, performOperations, recoverOperations } from './effects.js';
 import { Faults } from './faults.js';
 import { Ledger } from './ledger.js';
 import { LedgerRegions } from './ledger-regions.js';
 import type { NodeIdentity } from './node-identity.js';
 import { Operations } from './operations.js';
 import type { NodeOptions } from './options.js';
-import { performRegionOperations, recoverRegionOperations } from './region-effects.js';
-import { formatRegion } from './region-key.js';
+import { RegionFacility } from './region-facility.js';
 import type { RegionStore } from './region-store.js';
 import { Registration } from './registration.js';
 import { LiveOperation, ResourceQueues } from './resource-queues.js';
@@ -44,16 +44,24 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
       ? new DiskRegions({ ...options, path: options.data })
       : new LedgerRegions(ledger);
   const faults = new Faults();
-  const queues = new ResourceQueues(ledger, performRegionOperations(store, ledger, faults), log);
-  queues.add(await recover(ledger, store, log));
+  const facilities: Facilities = { regions: new RegionFacility(store, ledger) };
+  const queues = new ResourceQueues(ledger, performOperations(facilities, ledger, faults), log);
+  queues.add(await recover(facilities, ledger, log));
 
   const identity: NodeIdentity = {
     nodeId: options.id,
     ledgerId: ledger.id,
-    capabilities: options.allowFaults ? ['regions', 'faults'] : ['regions'],
+    capabilities: [
+      ...Object.values(facilities).map(({ capability }) => capability),
+      ...(options.allowFaults ? ['faults'] : []),
+    ],
     incarnation: 0n,
   };
-  const operations = new Operations(ledger, queues, { nodeId: options.id, maxPending: options.maxPending });
+  const operations = new Operations(ledger, queues, {
+    nodeId: options.id,
+    maxPending: options.maxPending,
+    supports: (request) => facilityOf(facilities, request) !== undefined,
+  });
   const { allowFaults } = options;
   const server = new RpcServer({ identity, operations, store, ledger, faults, allowFaults });
   const url = await server.listen(options.host, options.port);
@@ -81,6 +89,7 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
     async stop() {
       clearInterval(sweeping);
       await Promise.all([registration?.stop(), server.close(ANSWER_GRACE_MS), queues.stop()]);
+      await Promise.all(Object.values(facilities).map((facility) => facility.stop()));
       ledger.flush();
       releaseDataDirectory(ledger);
       await ledger.close();
@@ -88,21 +97,11 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
   };
 }
 
-async function recover(ledger: Ledger, store: RegionStore, log: Logger): Promise<LiveOperation[]> {
+async function recover(facilities: Facilities, ledger: Ledger, log: Logger): Promise<LiveOperation[]> {
   const pending = ledger.pending().map((operation) => new LiveOperation(operation));
-  const deletions = new Set(
-    pending.flatMap(({ pending: { request } }) =>
-      request.verb === 'delete-region' ? [formatRegion(request.region)] : [],
-    ),
-  );
-  const { halfMade, emptied } = await store.recover((region) => deletions.has(formatRegion(region)));
-  const { resumed, interrupted } = await recoverRegionOperations(pending, halfMade, store, ledger);
-  if (pending.length + halfMade.length + emptied.length > 0) {
-    const counts = { resumed: resumed.length, interrupted: interrupted.length };
-    log.info(
-      { ...counts, halfMade: halfMade.length, emptied: emptied.length },
-      'recovered after a stop or crash',
-    );
+  const { resumed, interrupted, settled } = await recoverOperations(facilities, ledger, pending);
+  if (pending.length > 0 || Object.values(settled).some((count) => count > 0)) {
+    log.info({ resumed: resumed.length, interrupted, ...settled }, 'recovered after a stop or crash');
   }
   return resumed;
 }

@@ -2,10 +2,12 @@ import { create } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   OperationError_Code,
+  OperationErrorSchema,
   OperationState,
   type OperationStatus,
   OperationStatusSchema,
   Refusal_Code,
+  ResourceStartedSchema,
 } from '../rpc/gen/steward/worker/v1/operation_pb.js';
 import type { FailCode, Outcome, PendingOperation, Progress } from './operation.js';
 
@@ -29,18 +31,22 @@ export function processingStatus(operation: PendingOperation, progress: Progress
 }
 
 export function endedStatus(operationId: string, acceptedAtMs: number, outcome: Outcome): OperationStatus {
-  const failure =
-    outcome.state === 'SUCCESS'
-      ? {}
-      : { error: { code: FAIL_CODES[outcome.code], message: outcome.message } };
-  return create(OperationStatusSchema, {
+  const status = create(OperationStatusSchema, {
     operationId,
     state: outcome.state === 'SUCCESS' ? OperationState.SUCCESS : OperationState.FAIL,
     started: timestampFromMs(acceptedAtMs),
     ended: timestampFromMs(outcome.endedAtMs),
     progress: toProgress(outcome.progress),
-    ...failure,
   });
+  if (outcome.state === 'FAIL') {
+    const { code, message } = outcome;
+    status.error = create(OperationErrorSchema, { code: FAIL_CODES[code], message });
+  } else if (outcome.resource !== undefined) {
+    const { properties, ...started } = outcome.resource;
+    const value = create(ResourceStartedSchema, { ...started, properties: { ...properties } });
+    status.result = { case: 'resource', value };
+  }
+  return status;
 }
 
 /** Never accepted here. */
@@ -53,6 +59,17 @@ export function invalidStatus(operationId: string, message: string): OperationSt
     operationId,
     state: OperationState.REFUSED,
     refusal: { code: Refusal_Code.INVALID_ARGUMENT, message },
+  });
+}
+
+export function unsupportedStatus(operationId: string, verb: string): OperationStatus {
+  return create(OperationStatusSchema, {
+    operationId,
+    state: OperationState.REFUSED,
+    refusal: {
+      code: Refusal_Code.UNSUPPORTED,
+      message: `this node lacks the capability for ${verb}: GetNodeInfo lists what it has`,
+    },
   });
 }
 

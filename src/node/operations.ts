@@ -1,6 +1,7 @@
 import type { Operation, OperationStatus } from '../rpc/gen/steward/worker/v1/operation_pb.js';
 import { digestOf, type Ledger, type LedgerRecord } from './ledger.js';
-import { NO_PROGRESS, type Outcome, resourceOf } from './operation.js';
+import { NO_PROGRESS, type NodeRequest, type Outcome, resourceOf } from './operation.js';
+import { readOperation } from './operation-reading.js';
 import {
   endedStatus,
   invalidStatus,
@@ -8,14 +9,16 @@ import {
   resourceExhaustedStatus,
   staleEpochStatus,
   unknownStatus,
+  unsupportedStatus,
 } from './operation-status.js';
-import { readOperation } from './region-operation.js';
 import { LiveOperation, type ResourceQueues } from './resource-queues.js';
 
 export interface OperationsOptions {
   readonly nodeId: string;
   /** Operations that may be under way; what is beyond is RESOURCE_EXHAUSTED. */
   readonly maxPending: number;
+  /** Whether the node can do it at all; what it cannot is UNSUPPORTED. */
+  readonly supports: (request: NodeRequest) => boolean;
 }
 
 /** What a Submit was answered with, and what it started. */
@@ -50,6 +53,7 @@ export class Operations {
       const reading = readOperation(entry, this.options.nodeId);
       if (!reading.ok) return invalidStatus(entry.operationId, reading.problem);
       const { id, epoch, request } = reading;
+      if (!this.options.supports(request)) return unsupportedStatus(id, request.verb);
       const resource = resourceOf(request);
       const highest = raised.get(resource) ?? this.ledger.highestEpoch(resource);
       if (epoch < highest) return staleEpochStatus(id, resource, epoch, highest);
@@ -92,7 +96,7 @@ export class Operations {
     return record === undefined ? unknownStatus(operationId) : recordedStatus(operationId, record);
   }
 
-  /** Asks creations to end as FAIL(CANCELED); resolves with what they end as, once those that have not started ended. */
+  /** Asks what can be canceled to end as FAIL(CANCELED); resolves with what they end as, once those that have not started ended. */
   cancel(operationIds: readonly string[]): Submission {
     const live = operationIds.flatMap((id) => this.queues.find(id) ?? []);
     for (const operation of live) this.queues.cancel(operation);

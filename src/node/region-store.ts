@@ -1,4 +1,4 @@
-import type { Progress } from './operation.js';
+import type { EffectContext } from './facility.js';
 import type { RegionKey } from './region-key.js';
 
 export type RegionKind = 'SCHEMA' | 'DATA';
@@ -22,20 +22,6 @@ export interface FoundRegion {
   readonly state: 'PRESENT' | 'DELETING';
   readonly sizeBytes: number;
   readonly appearedAtMs: number;
-}
-
-/** What an effect hears and tells while it works. */
-export interface EffectContext {
-  /**
-   * Aborted when the operation is canceled or the node stops. The store then leaves the region as it was before the
-   * effect, or, for a deletion, in a state from which the deletion goes on after a restart, and throws the reason.
-   */
-  readonly signal: AbortSignal;
-  /** What was told before a restart; progress starts here and never steps back. */
-  readonly progress: Progress;
-  report(progress: Progress): void;
-  /** Called once in the middle of the effect, at its most awkward point; faults wait here. */
-  midway(): Promise<void>;
 }
 
 /** What a crash left behind, found when the store was opened. */
@@ -65,17 +51,4 @@ export interface RegionQuery {
   readonly limit: number;
   readonly after?: RegionKey | undefined;
   readonly catalogId?: string | undefined;
-}
-
-/** A change that the store could not make; ends the operation as FAIL with this code. */
-export class RegionError extends Error {
-  override readonly name = 'RegionError';
-
-  constructor(
-    readonly code: 'ALREADY_EXISTS' | 'PEER_REMOVAL_FAILED' | 'IO',
-    message: string,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-  }
 }

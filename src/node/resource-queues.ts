@@ -1,6 +1,6 @@
 import type { Logger } from '../log.js';
 import type { Ledger } from './ledger.js';
-import type { PendingOperation, Progress, Result } from './operation.js';
+import { isCancellable, type PendingOperation, type Progress, type Result } from './operation.js';
 
 /** Why the signal of a running operation was aborted. */
 export type Interruption = 'CANCELED' | 'STOPPING';
@@ -99,9 +99,9 @@ export class ResourceQueues {
     this.#forget(operation);
   }
 
-  /** Asks a creation to end as FAIL(CANCELED); deletions ignore it. */
+  /** Asks an operation to end as FAIL(CANCELED); what takes something away ignores it. */
   cancel(operation: LiveOperation): void {
-    if (operation.pending.request.verb === 'delete-region') return;
+    if (!isCancellable(operation.pending.request)) return;
     if (operation.phase === 'RUNNING') {
       operation.abort.abort(new Interrupted('CANCELED'));
       return;

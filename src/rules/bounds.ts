@@ -15,3 +15,8 @@ export const DATABASE_NAME = /^[a-z][a-z0-9_.-]{0,62}$/;
 export const NODE_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const REQUEST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 export const ACTOR_NAME = /^\P{Cc}{1,128}$/u;
+export const MAX_OPTIMIZER_THREADS = 64;
+export const MIN_OPTIMIZER_MEMORY_MB = 64;
+export const MAX_OPTIMIZER_MEMORY_MB = 1 << 20;
+/** Sub-tasks of a task group that run at a time. */
+export const MAX_SUBTASKS = 16;

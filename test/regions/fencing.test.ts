@@ -5,7 +5,7 @@ import {
   Refusal_Code,
   RegionKind,
 } from '../../src/rpc/gen/steward/worker/v1/operation_pb.js';
-import { formatOperationId } from '../../src/rules/operation-id.js';
+import { formatOperationId, regionPath } from '../../src/rules/operation-id.js';
 import { eventually } from '../support/eventually.js';
 import { type Steward, startSteward } from '../support/steward.js';
 
@@ -25,8 +25,7 @@ test('I9: a create request that the network held until after the removal of its 
 
   const operationId = formatOperationId({
     verb: 'create-region',
-    catalogId: steward.catalogId,
-    groupId: group!,
+    path: regionPath({ catalogId: steward.catalogId, groupId: group! }),
     nodeId: 'node-1',
     epoch,
     attempt: 1,

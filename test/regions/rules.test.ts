@@ -2,7 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type FoundHolder, judgeClaim } from '../../src/rules/claims.js';
 import { createRegionGroupsInput, InvalidInput, removeRegionGroupsInput } from '../../src/rules/input.js';
-import { formatOperationId, parseOperationId } from '../../src/rules/operation-id.js';
+import {
+  formatOperationId,
+  parseOperationId,
+  regionPath,
+  resourcePath,
+  taskGroupPath,
+  VERBS,
+} from '../../src/rules/operation-id.js';
 import { pollDelayMs, retryDelayMs, unreachableDelayMs } from '../../src/rules/pace.js';
 import { placeGroups, placeMissing } from '../../src/rules/placement.js';
 import { creationOutcome, quorum } from '../../src/rules/quorum.js';
@@ -138,14 +145,20 @@ test('a creation ends complete, incomplete from the quorum on, and without quoru
 });
 
 test('an operation id is read back as it was written, and nothing else is read', () => {
+  const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,20}$/);
   const part = {
-    catalogId: fc.uuid(),
-    groupId: fc.integer({ min: 1 }),
+    path: fc.oneof(
+      fc.record({ catalogId: fc.uuid(), groupId: fc.integer({ min: 1 }) }).map(regionPath),
+      fc.record({ catalogId: fc.uuid(), resourceId: name }).map(resourcePath),
+      fc
+        .record({ catalogId: fc.uuid(), jobId: name, pipeline: fc.nat(), taskGroup: fc.nat() })
+        .map(taskGroupPath),
+    ),
     epoch: fc.integer({ min: 1 }),
     attempt: fc.integer({ min: 1, max: 1e6 }),
   };
   const key = fc.record({
-    verb: fc.constantFrom('create-region' as const, 'delete-region' as const),
+    verb: fc.constantFrom(...VERBS),
     nodeId: fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,20}$/),
     ...part,
   });

@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
-import type { NodeRef, RegionKind, RegionRef } from "./operation_pb.js";
+import type { NodeRef, RegionKind, RegionRef, ResourceRef, TaskGroupRef } from "./operation_pb.js";
 import { file_steward_worker_v1_operation } from "./operation_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file steward/worker/v1/inventory.proto.
  */
 export const file_steward_worker_v1_inventory: GenFile = /*@__PURE__*/
-  fileDesc("CiFzdGV3YXJkL3dvcmtlci92MS9pbnZlbnRvcnkucHJvdG8SEXN0ZXdhcmQud29ya2VyLnYxInkKEkxpc3RSZWdpb25zUmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCRISCgpjYXRhbG9nX2lkGAQgASgJIl4KE0xpc3RSZWdpb25zUmVzcG9uc2USLgoHcmVnaW9ucxgBIAMoCzIdLnN0ZXdhcmQud29ya2VyLnYxLlJlZ2lvbkluZm8SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIr8CCgpSZWdpb25JbmZvEiwKBnJlZ2lvbhgBIAEoCzIcLnN0ZXdhcmQud29ya2VyLnYxLlJlZ2lvblJlZhIQCghkYXRhYmFzZRgCIAEoCRIrCgRraW5kGAMgASgOMh0uc3Rld2FyZC53b3JrZXIudjEuUmVnaW9uS2luZBIyCgVzdGF0ZRgEIAEoDjIjLnN0ZXdhcmQud29ya2VyLnYxLlJlZ2lvbkluZm8uU3RhdGUSDQoFZXBvY2gYBSABKAQSEgoKc2l6ZV9ieXRlcxgGIAEoBBImCgNhZ2UYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iRQoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIRCg1TVEFURV9QUkVTRU5UEAESEgoOU1RBVEVfREVMRVRJTkcQAiJkChFMaXN0RXBvY2hzUmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJfChJMaXN0RXBvY2hzUmVzcG9uc2USMAoGZXBvY2hzGAEgAygLMiAuc3Rld2FyZC53b3JrZXIudjEuUmVzb3VyY2VFcG9jaBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiMAoNUmVzb3VyY2VFcG9jaBIQCghyZXNvdXJjZRgBIAEoCRINCgVlcG9jaBgCIAEoBDLLAQoQSW52ZW50b3J5U2VydmljZRJcCgtMaXN0UmVnaW9ucxIlLnN0ZXdhcmQud29ya2VyLnYxLkxpc3RSZWdpb25zUmVxdWVzdBomLnN0ZXdhcmQud29ya2VyLnYxLkxpc3RSZWdpb25zUmVzcG9uc2USWQoKTGlzdEVwb2NocxIkLnN0ZXdhcmQud29ya2VyLnYxLkxpc3RFcG9jaHNSZXF1ZXN0GiUuc3Rld2FyZC53b3JrZXIudjEuTGlzdEVwb2Noc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_steward_worker_v1_operation]);
+  fileDesc("CiFzdGV3YXJkL3dvcmtlci92MS9pbnZlbnRvcnkucHJvdG8SEXN0ZXdhcmQud29ya2VyLnYxInkKEkxpc3RSZWdpb25zUmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCRISCgpjYXRhbG9nX2lkGAQgASgJIl4KE0xpc3RSZWdpb25zUmVzcG9uc2USLgoHcmVnaW9ucxgBIAMoCzIdLnN0ZXdhcmQud29ya2VyLnYxLlJlZ2lvbkluZm8SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIr8CCgpSZWdpb25JbmZvEiwKBnJlZ2lvbhgBIAEoCzIcLnN0ZXdhcmQud29ya2VyLnYxLlJlZ2lvblJlZhIQCghkYXRhYmFzZRgCIAEoCRIrCgRraW5kGAMgASgOMh0uc3Rld2FyZC53b3JrZXIudjEuUmVnaW9uS2luZBIyCgVzdGF0ZRgEIAEoDjIjLnN0ZXdhcmQud29ya2VyLnYxLlJlZ2lvbkluZm8uU3RhdGUSDQoFZXBvY2gYBSABKAQSEgoKc2l6ZV9ieXRlcxgGIAEoBBImCgNhZ2UYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iRQoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIRCg1TVEFURV9QUkVTRU5UEAESEgoOU1RBVEVfREVMRVRJTkcQAiJkChFMaXN0RXBvY2hzUmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJfChJMaXN0RXBvY2hzUmVzcG9uc2USMAoGZXBvY2hzGAEgAygLMiAuc3Rld2FyZC53b3JrZXIudjEuUmVzb3VyY2VFcG9jaBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiMAoNUmVzb3VyY2VFcG9jaBIQCghyZXNvdXJjZRgBIAEoCRINCgVlcG9jaBgCIAEoBCJ7ChRMaXN0UmVzb3VyY2VzUmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCRISCgpjYXRhbG9nX2lkGAQgASgJImQKFUxpc3RSZXNvdXJjZXNSZXNwb25zZRIyCglyZXNvdXJjZXMYASADKAsyHy5zdGV3YXJkLndvcmtlci52MS5SZXNvdXJjZUluZm8SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpsBCgxSZXNvdXJjZUluZm8SMAoIcmVzb3VyY2UYASABKAsyHi5zdGV3YXJkLndvcmtlci52MS5SZXNvdXJjZVJlZhINCgVncm91cBgCIAEoCRINCgVlcG9jaBgDIAEoBBISCgpwcm9jZXNzX2lkGAQgASgJEg8KB3J1bm5pbmcYBSABKAgSFgoOdW5hY2tub3dsZWRnZWQYBiABKA0ijAEKFUxpc3RUYXNrR3JvdXBzUmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCRISCgpjYXRhbG9nX2lkGAQgASgJEg4KBmpvYl9pZBgFIAEoCSJoChZMaXN0VGFza0dyb3Vwc1Jlc3BvbnNlEjUKC3Rhc2tfZ3JvdXBzGAEgAygLMiAuc3Rld2FyZC53b3JrZXIudjEuVGFza0dyb3VwSW5mbxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikgMKDVRhc2tHcm91cEluZm8SMwoKdGFza19ncm91cBgBIAEoCzIfLnN0ZXdhcmQud29ya2VyLnYxLlRhc2tHcm91cFJlZhINCgVvd25lchgCIAEoCRIRCglleGVjdXRpb24YAyABKAQSNQoFc3RhdGUYBCABKA4yJi5zdGV3YXJkLndvcmtlci52MS5UYXNrR3JvdXBJbmZvLlN0YXRlEg8KB3Jvd3NfaW4YBSABKAQSEAoIcm93c19vdXQYBiABKAQSFQoNY2hlY2twb2ludF9pZBgHIAEoBBInCgRpZGxlGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg0KBWVycm9yGAkgASgJEhQKDGFja25vd2xlZGdlZBgKIAEoCCJrCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhEKDVNUQVRFX1JVTk5JTkcQARISCg5TVEFURV9GSU5JU0hFRBACEhAKDFNUQVRFX0ZBSUxFRBADEhIKDlNUQVRFX0NBTkNFTEVEEAQilAEKFEdldFRhc2tSZXN1bHRSZXF1ZXN0EigKBG5vZGUYASABKAsyGi5zdGV3YXJkLndvcmtlci52MS5Ob2RlUmVmEjAKCHJlc291cmNlGAIgASgLMh4uc3Rld2FyZC53b3JrZXIudjEuUmVzb3VyY2VSZWYSDwoHdGFza19pZBgDIAEoCRIPCgdhdHRlbXB0GAQgASgNItoBChVHZXRUYXNrUmVzdWx0UmVzcG9uc2USPQoFc3RhdGUYASABKA4yLi5zdGV3YXJkLndvcmtlci52MS5HZXRUYXNrUmVzdWx0UmVzcG9uc2UuU3RhdGUSLQoGcmVzdWx0GAIgASgLMh0uc3Rld2FyZC53b3JrZXIudjEuVGFza1Jlc3VsdCJTCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhAKDFNUQVRFX1JFU1VMVBABEhEKDVNUQVRFX1JVTk5JTkcQAhIOCgpTVEFURV9OT05FEAMiWgoKVGFza1Jlc3VsdBIwCgZtZXJnZWQYASABKAsyHi5zdGV3YXJkLndvcmtlci52MS5NZXJnZWRGaWxlc0gAEg8KBWVycm9yGAIgASgJSABCCQoHb3V0Y29tZSI7CgtNZXJnZWRGaWxlcxIsCgdvdXRwdXRzGAEgAygLMhsuc3Rld2FyZC53b3JrZXIudjEuRGF0YUZpbGUiNQoIRGF0YUZpbGUSDAoEcGF0aBgBIAEoCRIMCgRyb3dzGAIgASgEEg0KBWJ5dGVzGAMgASgEMvoDChBJbnZlbnRvcnlTZXJ2aWNlElwKC0xpc3RSZWdpb25zEiUuc3Rld2FyZC53b3JrZXIudjEuTGlzdFJlZ2lvbnNSZXF1ZXN0GiYuc3Rld2FyZC53b3JrZXIudjEuTGlzdFJlZ2lvbnNSZXNwb25zZRJZCgpMaXN0RXBvY2hzEiQuc3Rld2FyZC53b3JrZXIudjEuTGlzdEVwb2Noc1JlcXVlc3QaJS5zdGV3YXJkLndvcmtlci52MS5MaXN0RXBvY2hzUmVzcG9uc2USYgoNTGlzdFJlc291cmNlcxInLnN0ZXdhcmQud29ya2VyLnYxLkxpc3RSZXNvdXJjZXNSZXF1ZXN0Giguc3Rld2FyZC53b3JrZXIudjEuTGlzdFJlc291cmNlc1Jlc3BvbnNlEmUKDkxpc3RUYXNrR3JvdXBzEiguc3Rld2FyZC53b3JrZXIudjEuTGlzdFRhc2tHcm91cHNSZXF1ZXN0Gikuc3Rld2FyZC53b3JrZXIudjEuTGlzdFRhc2tHcm91cHNSZXNwb25zZRJiCg1HZXRUYXNrUmVzdWx0Eicuc3Rld2FyZC53b3JrZXIudjEuR2V0VGFza1Jlc3VsdFJlcXVlc3QaKC5zdGV3YXJkLndvcmtlci52MS5HZXRUYXNrUmVzdWx0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_steward_worker_v1_operation]);
 
 /**
  * @generated from message steward.worker.v1.ListRegionsRequest
@@ -263,6 +263,469 @@ export const ResourceEpochSchema: GenMessage<ResourceEpoch> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_inventory, 5);
 
 /**
+ * @generated from message steward.worker.v1.ListResourcesRequest
+ */
+export type ListResourcesRequest = Message<"steward.worker.v1.ListResourcesRequest"> & {
+  /**
+   * @generated from field: steward.worker.v1.NodeRef node = 1;
+   */
+  node?: NodeRef | undefined;
+
+  /**
+   * 1 to 1,000; 0 means 1,000.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; empty for the first one.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * Only resources of this catalog; empty for all.
+   *
+   * @generated from field: string catalog_id = 4;
+   */
+  catalogId: string;
+};
+
+/**
+ * Describes the message steward.worker.v1.ListResourcesRequest.
+ * Use `create(ListResourcesRequestSchema)` to create a new message.
+ */
+export const ListResourcesRequestSchema: GenMessage<ListResourcesRequest> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 6);
+
+/**
+ * @generated from message steward.worker.v1.ListResourcesResponse
+ */
+export type ListResourcesResponse = Message<"steward.worker.v1.ListResourcesResponse"> & {
+  /**
+   * @generated from field: repeated steward.worker.v1.ResourceInfo resources = 1;
+   */
+  resources: ResourceInfo[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message steward.worker.v1.ListResourcesResponse.
+ * Use `create(ListResourcesResponseSchema)` to create a new message.
+ */
+export const ListResourcesResponseSchema: GenMessage<ListResourcesResponse> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 7);
+
+/**
+ * @generated from message steward.worker.v1.ResourceInfo
+ */
+export type ResourceInfo = Message<"steward.worker.v1.ResourceInfo"> & {
+  /**
+   * @generated from field: steward.worker.v1.ResourceRef resource = 1;
+   */
+  resource?: ResourceRef | undefined;
+
+  /**
+   * @generated from field: string group = 2;
+   */
+  group: string;
+
+  /**
+   * Highest epoch accepted for the resource: the number of its launch.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * The process of the last launch; empty when it was never started.
+   *
+   * @generated from field: string process_id = 4;
+   */
+  processId: string;
+
+  /**
+   * @generated from field: bool running = 5;
+   */
+  running: boolean;
+
+  /**
+   * Results that the coordinator has not acknowledged.
+   *
+   * @generated from field: uint32 unacknowledged = 6;
+   */
+  unacknowledged: number;
+};
+
+/**
+ * Describes the message steward.worker.v1.ResourceInfo.
+ * Use `create(ResourceInfoSchema)` to create a new message.
+ */
+export const ResourceInfoSchema: GenMessage<ResourceInfo> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 8);
+
+/**
+ * @generated from message steward.worker.v1.ListTaskGroupsRequest
+ */
+export type ListTaskGroupsRequest = Message<"steward.worker.v1.ListTaskGroupsRequest"> & {
+  /**
+   * @generated from field: steward.worker.v1.NodeRef node = 1;
+   */
+  node?: NodeRef | undefined;
+
+  /**
+   * 1 to 1,000; 0 means 1,000.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; empty for the first one.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * Only task groups of this catalog; empty for all.
+   *
+   * @generated from field: string catalog_id = 4;
+   */
+  catalogId: string;
+
+  /**
+   * Only task groups of this job; empty for all.
+   *
+   * @generated from field: string job_id = 5;
+   */
+  jobId: string;
+};
+
+/**
+ * Describes the message steward.worker.v1.ListTaskGroupsRequest.
+ * Use `create(ListTaskGroupsRequestSchema)` to create a new message.
+ */
+export const ListTaskGroupsRequestSchema: GenMessage<ListTaskGroupsRequest> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 9);
+
+/**
+ * @generated from message steward.worker.v1.ListTaskGroupsResponse
+ */
+export type ListTaskGroupsResponse = Message<"steward.worker.v1.ListTaskGroupsResponse"> & {
+  /**
+   * @generated from field: repeated steward.worker.v1.TaskGroupInfo task_groups = 1;
+   */
+  taskGroups: TaskGroupInfo[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message steward.worker.v1.ListTaskGroupsResponse.
+ * Use `create(ListTaskGroupsResponseSchema)` to create a new message.
+ */
+export const ListTaskGroupsResponseSchema: GenMessage<ListTaskGroupsResponse> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 10);
+
+/**
+ * @generated from message steward.worker.v1.TaskGroupInfo
+ */
+export type TaskGroupInfo = Message<"steward.worker.v1.TaskGroupInfo"> & {
+  /**
+   * @generated from field: steward.worker.v1.TaskGroupRef task_group = 1;
+   */
+  taskGroup?: TaskGroupRef | undefined;
+
+  /**
+   * @generated from field: string owner = 2;
+   */
+  owner: string;
+
+  /**
+   * Execution id under which it was started.
+   *
+   * @generated from field: uint64 execution = 3;
+   */
+  execution: bigint;
+
+  /**
+   * @generated from field: steward.worker.v1.TaskGroupInfo.State state = 4;
+   */
+  state: TaskGroupInfo_State;
+
+  /**
+   * Counters since the job's first start, restored with a checkpoint; they never step back within one execution.
+   *
+   * @generated from field: uint64 rows_in = 5;
+   */
+  rowsIn: bigint;
+
+  /**
+   * @generated from field: uint64 rows_out = 6;
+   */
+  rowsOut: bigint;
+
+  /**
+   * Last committed checkpoint; 0 when there is none.
+   *
+   * @generated from field: uint64 checkpoint_id = 7;
+   */
+  checkpointId: bigint;
+
+  /**
+   * Time since a row was read or a checkpoint was committed, by the node's own clock. Only for RUNNING.
+   *
+   * @generated from field: google.protobuf.Duration idle = 8;
+   */
+  idle?: Duration | undefined;
+
+  /**
+   * Why it is FAILED.
+   *
+   * @generated from field: string error = 9;
+   */
+  error: string;
+
+  /**
+   * The coordinator has acknowledged its end.
+   *
+   * @generated from field: bool acknowledged = 10;
+   */
+  acknowledged: boolean;
+};
+
+/**
+ * Describes the message steward.worker.v1.TaskGroupInfo.
+ * Use `create(TaskGroupInfoSchema)` to create a new message.
+ */
+export const TaskGroupInfoSchema: GenMessage<TaskGroupInfo> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 11);
+
+/**
+ * @generated from enum steward.worker.v1.TaskGroupInfo.State
+ */
+export enum TaskGroupInfo_State {
+  /**
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: STATE_RUNNING = 1;
+   */
+  RUNNING = 1,
+
+  /**
+   * @generated from enum value: STATE_FINISHED = 2;
+   */
+  FINISHED = 2,
+
+  /**
+   * @generated from enum value: STATE_FAILED = 3;
+   */
+  FAILED = 3,
+
+  /**
+   * @generated from enum value: STATE_CANCELED = 4;
+   */
+  CANCELED = 4,
+}
+
+/**
+ * Describes the enum steward.worker.v1.TaskGroupInfo.State.
+ */
+export const TaskGroupInfo_StateSchema: GenEnum<TaskGroupInfo_State> = /*@__PURE__*/
+  enumDesc(file_steward_worker_v1_inventory, 11, 0);
+
+/**
+ * @generated from message steward.worker.v1.GetTaskResultRequest
+ */
+export type GetTaskResultRequest = Message<"steward.worker.v1.GetTaskResultRequest"> & {
+  /**
+   * @generated from field: steward.worker.v1.NodeRef node = 1;
+   */
+  node?: NodeRef | undefined;
+
+  /**
+   * @generated from field: steward.worker.v1.ResourceRef resource = 2;
+   */
+  resource?: ResourceRef | undefined;
+
+  /**
+   * `<process>/<task>` as the coordinator handed it out.
+   *
+   * @generated from field: string task_id = 3;
+   */
+  taskId: string;
+
+  /**
+   * @generated from field: uint32 attempt = 4;
+   */
+  attempt: number;
+};
+
+/**
+ * Describes the message steward.worker.v1.GetTaskResultRequest.
+ * Use `create(GetTaskResultRequestSchema)` to create a new message.
+ */
+export const GetTaskResultRequestSchema: GenMessage<GetTaskResultRequest> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 12);
+
+/**
+ * @generated from message steward.worker.v1.GetTaskResultResponse
+ */
+export type GetTaskResultResponse = Message<"steward.worker.v1.GetTaskResultResponse"> & {
+  /**
+   * @generated from field: steward.worker.v1.GetTaskResultResponse.State state = 1;
+   */
+  state: GetTaskResultResponse_State;
+
+  /**
+   * @generated from field: steward.worker.v1.TaskResult result = 2;
+   */
+  result?: TaskResult | undefined;
+};
+
+/**
+ * Describes the message steward.worker.v1.GetTaskResultResponse.
+ * Use `create(GetTaskResultResponseSchema)` to create a new message.
+ */
+export const GetTaskResultResponseSchema: GenMessage<GetTaskResultResponse> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 13);
+
+/**
+ * @generated from enum steward.worker.v1.GetTaskResultResponse.State
+ */
+export enum GetTaskResultResponse_State {
+  /**
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The optimizer has the result; it is in `result`.
+   *
+   * @generated from enum value: STATE_RESULT = 1;
+   */
+  RESULT = 1,
+
+  /**
+   * A live optimizer works on it.
+   *
+   * @generated from enum value: STATE_RUNNING = 2;
+   */
+  RUNNING = 2,
+
+  /**
+   * Neither; there will be no result for this attempt unless the optimizer is handed it again.
+   *
+   * @generated from enum value: STATE_NONE = 3;
+   */
+  NONE = 3,
+}
+
+/**
+ * Describes the enum steward.worker.v1.GetTaskResultResponse.State.
+ */
+export const GetTaskResultResponse_StateSchema: GenEnum<GetTaskResultResponse_State> = /*@__PURE__*/
+  enumDesc(file_steward_worker_v1_inventory, 13, 0);
+
+/**
+ * What a task produced, as CompleteTask of the coordinator takes it.
+ *
+ * @generated from message steward.worker.v1.TaskResult
+ */
+export type TaskResult = Message<"steward.worker.v1.TaskResult"> & {
+  /**
+   * @generated from oneof steward.worker.v1.TaskResult.outcome
+   */
+  outcome: {
+    /**
+     * @generated from field: steward.worker.v1.MergedFiles merged = 1;
+     */
+    value: MergedFiles;
+    case: "merged";
+  } | {
+    /**
+     * Why it failed; for people.
+     *
+     * @generated from field: string error = 2;
+     */
+    value: string;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message steward.worker.v1.TaskResult.
+ * Use `create(TaskResultSchema)` to create a new message.
+ */
+export const TaskResultSchema: GenMessage<TaskResult> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 14);
+
+/**
+ * @generated from message steward.worker.v1.MergedFiles
+ */
+export type MergedFiles = Message<"steward.worker.v1.MergedFiles"> & {
+  /**
+   * @generated from field: repeated steward.worker.v1.DataFile outputs = 1;
+   */
+  outputs: DataFile[];
+};
+
+/**
+ * Describes the message steward.worker.v1.MergedFiles.
+ * Use `create(MergedFilesSchema)` to create a new message.
+ */
+export const MergedFilesSchema: GenMessage<MergedFiles> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 15);
+
+/**
+ * A Parquet file of a table.
+ *
+ * @generated from message steward.worker.v1.DataFile
+ */
+export type DataFile = Message<"steward.worker.v1.DataFile"> & {
+  /**
+   * Relative to the table's location.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * @generated from field: uint64 rows = 2;
+   */
+  rows: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 3;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message steward.worker.v1.DataFile.
+ * Use `create(DataFileSchema)` to create a new message.
+ */
+export const DataFileSchema: GenMessage<DataFile> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_inventory, 16);
+
+/**
  * InventoryService tells what is on the node, whether the catalog knows it or not. It changes nothing, and every call
  * may be repeated. It is how a sweep finds what leaked (I4), never a way to learn how an operation ended: that a region
  * is not listed says nothing about its deletion (I1, I3).
@@ -301,6 +764,39 @@ export const InventoryService: GenService<{
     methodKind: "unary";
     input: typeof ListEpochsRequestSchema;
     output: typeof ListEpochsResponseSchema;
+  },
+  /**
+   * ListResources answers every optimizer resource of which anything is left on the node, in the order of (catalog id,
+   * resource id).
+   *
+   * @generated from rpc steward.worker.v1.InventoryService.ListResources
+   */
+  listResources: {
+    methodKind: "unary";
+    input: typeof ListResourcesRequestSchema;
+    output: typeof ListResourcesResponseSchema;
+  },
+  /**
+   * ListTaskGroups answers every task group that is active, or ended and not yet superseded or forgotten, in the order of
+   * (catalog id, job id, pipeline, task group).
+   *
+   * @generated from rpc steward.worker.v1.InventoryService.ListTaskGroups
+   */
+  listTaskGroups: {
+    methodKind: "unary";
+    input: typeof ListTaskGroupsRequestSchema;
+    output: typeof ListTaskGroupsResponseSchema;
+  },
+  /**
+   * GetTaskResult answers what became of a task that an optimizer of this node was given, from the outbox in which the
+   * optimizer keeps its results until the coordinator acknowledged them. NONE is an answer like any other.
+   *
+   * @generated from rpc steward.worker.v1.InventoryService.GetTaskResult
+   */
+  getTaskResult: {
+    methodKind: "unary";
+    input: typeof GetTaskResultRequestSchema;
+    output: typeof GetTaskResultResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_steward_worker_v1_inventory, 0);

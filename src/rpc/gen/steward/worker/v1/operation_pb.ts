@@ -34,7 +34,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file steward/worker/v1/operation.proto.
  */
 export const file_steward_worker_v1_operation: GenFile = /*@__PURE__*/
-  fileDesc("CiFzdGV3YXJkL3dvcmtlci92MS9vcGVyYXRpb24ucHJvdG8SEXN0ZXdhcmQud29ya2VyLnYxIi0KB05vZGVSZWYSDwoHbm9kZV9pZBgBIAEoCRIRCglsZWRnZXJfaWQYAiABKAkiawoNU3VibWl0UmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIwCgpvcGVyYXRpb25zGAIgAygLMhwuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uIm8KDlN1Ym1pdFJlc3BvbnNlEjQKCHN0YXR1c2VzGAEgAygLMiIuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uU3RhdHVzEicKA25vdxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiTQoKR2V0UmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIVCg1vcGVyYXRpb25faWRzGAIgAygJImwKC0dldFJlc3BvbnNlEjQKCHN0YXR1c2VzGAEgAygLMiIuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uU3RhdHVzEicKA25vdxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiUAoNQ2FuY2VsUmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIVCg1vcGVyYXRpb25faWRzGAIgAygJIm8KDkNhbmNlbFJlc3BvbnNlEjQKCHN0YXR1c2VzGAEgAygLMiIuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uU3RhdHVzEicKA25vdxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirwEKCU9wZXJhdGlvbhIUCgxvcGVyYXRpb25faWQYASABKAkSDQoFZXBvY2gYAiABKAQSOAoNY3JlYXRlX3JlZ2lvbhgDIAEoCzIfLnN0ZXdhcmQud29ya2VyLnYxLkNyZWF0ZVJlZ2lvbkgAEjgKDWRlbGV0ZV9yZWdpb24YBCABKAsyHy5zdGV3YXJkLndvcmtlci52MS5EZWxldGVSZWdpb25IAEIJCgdyZXF1ZXN0IjEKCVJlZ2lvblJlZhISCgpjYXRhbG9nX2lkGAEgASgJEhAKCGdyb3VwX2lkGAIgASgEIooBCgxDcmVhdGVSZWdpb24SLAoGcmVnaW9uGAEgASgLMhwuc3Rld2FyZC53b3JrZXIudjEuUmVnaW9uUmVmEhAKCGRhdGFiYXNlGAIgASgJEisKBGtpbmQYAyABKA4yHS5zdGV3YXJkLndvcmtlci52MS5SZWdpb25LaW5kEg0KBXBlZXJzGAQgAygJIjwKDERlbGV0ZVJlZ2lvbhIsCgZyZWdpb24YASABKAsyHC5zdGV3YXJkLndvcmtlci52MS5SZWdpb25SZWYivwIKD09wZXJhdGlvblN0YXR1cxIUCgxvcGVyYXRpb25faWQYASABKAkSMAoFc3RhdGUYAiABKA4yIS5zdGV3YXJkLndvcmtlci52MS5PcGVyYXRpb25TdGF0ZRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgVlbmRlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoIcHJvZ3Jlc3MYBSABKAsyGy5zdGV3YXJkLndvcmtlci52MS5Qcm9ncmVzcxIwCgVlcnJvchgGIAEoCzIhLnN0ZXdhcmQud29ya2VyLnYxLk9wZXJhdGlvbkVycm9yEisKB3JlZnVzYWwYByABKAsyGi5zdGV3YXJkLndvcmtlci52MS5SZWZ1c2FsIicKCFByb2dyZXNzEgwKBGRvbmUYASABKAQSDQoFdG90YWwYAiABKAQiiwIKDk9wZXJhdGlvbkVycm9yEjQKBGNvZGUYASABKA4yJi5zdGV3YXJkLndvcmtlci52MS5PcGVyYXRpb25FcnJvci5Db2RlEg8KB21lc3NhZ2UYAiABKAkisQEKBENvZGUSFAoQQ09ERV9VTlNQRUNJRklFRBAAEhcKE0NPREVfQUxSRUFEWV9FWElTVFMQARIRCg1DT0RFX0NBTkNFTEVEEAISFAoQQ09ERV9JTlRFUlJVUFRFRBADEhMKD0NPREVfU1VQRVJTRURFRBAEEhwKGENPREVfUEVFUl9SRU1PVkFMX0ZBSUxFRBAFEgsKB0NPREVfSU8QBhIRCg1DT0RFX0lOVEVSTkFMEAcikwIKB1JlZnVzYWwSLQoEY29kZRgBIAEoDjIfLnN0ZXdhcmQud29ya2VyLnYxLlJlZnVzYWwuQ29kZRIPCgdtZXNzYWdlGAIgASgJEhUKDWhpZ2hlc3RfZXBvY2gYAyABKAQSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24igAEKBENvZGUSFAoQQ09ERV9VTlNQRUNJRklFRBAAEhQKEENPREVfU1RBTEVfRVBPQ0gQARIZChVDT0RFX0lOVkFMSURfQVJHVU1FTlQQAhIbChdDT0RFX1JFU09VUkNFX0VYSEFVU1RFRBADEhQKEENPREVfVU5TVVBQT1JURUQQBCpXCgpSZWdpb25LaW5kEhsKF1JFR0lPTl9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSUkVHSU9OX0tJTkRfU0NIRU1BEAESFAoQUkVHSU9OX0tJTkRfREFUQRACKskBCg5PcGVyYXRpb25TdGF0ZRIfChtPUEVSQVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIeChpPUEVSQVRJT05fU1RBVEVfUFJPQ0VTU0lORxABEhsKF09QRVJBVElPTl9TVEFURV9TVUNDRVNTEAISGAoUT1BFUkFUSU9OX1NUQVRFX0ZBSUwQAxIiCh5PUEVSQVRJT05fU1RBVEVfVEFTS19OT1RfRVhJU1QQBBIbChdPUEVSQVRJT05fU1RBVEVfUkVGVVNFRBAFMvYBChBPcGVyYXRpb25TZXJ2aWNlEk0KBlN1Ym1pdBIgLnN0ZXdhcmQud29ya2VyLnYxLlN1Ym1pdFJlcXVlc3QaIS5zdGV3YXJkLndvcmtlci52MS5TdWJtaXRSZXNwb25zZRJECgNHZXQSHS5zdGV3YXJkLndvcmtlci52MS5HZXRSZXF1ZXN0Gh4uc3Rld2FyZC53b3JrZXIudjEuR2V0UmVzcG9uc2USTQoGQ2FuY2VsEiAuc3Rld2FyZC53b3JrZXIudjEuQ2FuY2VsUmVxdWVzdBohLnN0ZXdhcmQud29ya2VyLnYxLkNhbmNlbFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiFzdGV3YXJkL3dvcmtlci92MS9vcGVyYXRpb24ucHJvdG8SEXN0ZXdhcmQud29ya2VyLnYxIi0KB05vZGVSZWYSDwoHbm9kZV9pZBgBIAEoCRIRCglsZWRnZXJfaWQYAiABKAkiawoNU3VibWl0UmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIwCgpvcGVyYXRpb25zGAIgAygLMhwuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uIm8KDlN1Ym1pdFJlc3BvbnNlEjQKCHN0YXR1c2VzGAEgAygLMiIuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uU3RhdHVzEicKA25vdxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiTQoKR2V0UmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIVCg1vcGVyYXRpb25faWRzGAIgAygJImwKC0dldFJlc3BvbnNlEjQKCHN0YXR1c2VzGAEgAygLMiIuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uU3RhdHVzEicKA25vdxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiUAoNQ2FuY2VsUmVxdWVzdBIoCgRub2RlGAEgASgLMhouc3Rld2FyZC53b3JrZXIudjEuTm9kZVJlZhIVCg1vcGVyYXRpb25faWRzGAIgAygJIm8KDkNhbmNlbFJlc3BvbnNlEjQKCHN0YXR1c2VzGAEgAygLMiIuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uU3RhdHVzEicKA25vdxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisQMKCU9wZXJhdGlvbhIUCgxvcGVyYXRpb25faWQYASABKAkSDQoFZXBvY2gYAiABKAQSOAoNY3JlYXRlX3JlZ2lvbhgDIAEoCzIfLnN0ZXdhcmQud29ya2VyLnYxLkNyZWF0ZVJlZ2lvbkgAEjgKDWRlbGV0ZV9yZWdpb24YBCABKAsyHy5zdGV3YXJkLndvcmtlci52MS5EZWxldGVSZWdpb25IABI/ChFkZXBsb3lfdGFza19ncm91cBgFIAEoCzIiLnN0ZXdhcmQud29ya2VyLnYxLkRlcGxveVRhc2tHcm91cEgAEj8KEWNhbmNlbF90YXNrX2dyb3VwGAYgASgLMiIuc3Rld2FyZC53b3JrZXIudjEuQ2FuY2VsVGFza0dyb3VwSAASPgoQcmVxdWVzdF9yZXNvdXJjZRgHIAEoCzIiLnN0ZXdhcmQud29ya2VyLnYxLlJlcXVlc3RSZXNvdXJjZUgAEj4KEHJlbGVhc2VfcmVzb3VyY2UYCCABKAsyIi5zdGV3YXJkLndvcmtlci52MS5SZWxlYXNlUmVzb3VyY2VIAEIJCgdyZXF1ZXN0IjEKCVJlZ2lvblJlZhISCgpjYXRhbG9nX2lkGAEgASgJEhAKCGdyb3VwX2lkGAIgASgEIooBCgxDcmVhdGVSZWdpb24SLAoGcmVnaW9uGAEgASgLMhwuc3Rld2FyZC53b3JrZXIudjEuUmVnaW9uUmVmEhAKCGRhdGFiYXNlGAIgASgJEisKBGtpbmQYAyABKA4yHS5zdGV3YXJkLndvcmtlci52MS5SZWdpb25LaW5kEg0KBXBlZXJzGAQgAygJIjwKDERlbGV0ZVJlZ2lvbhIsCgZyZWdpb24YASABKAsyHC5zdGV3YXJkLndvcmtlci52MS5SZWdpb25SZWYiNgoLUmVzb3VyY2VSZWYSEgoKY2F0YWxvZ19pZBgBIAEoCRITCgtyZXNvdXJjZV9pZBgCIAEoCSLxAQoPUmVxdWVzdFJlc291cmNlEjAKCHJlc291cmNlGAEgASgLMh4uc3Rld2FyZC53b3JrZXIudjEuUmVzb3VyY2VSZWYSDQoFZ3JvdXAYAiABKAkSDwoHdGhyZWFkcxgDIAEoDRIRCgltZW1vcnlfbWIYBCABKA0SRgoKcHJvcGVydGllcxgFIAMoCzIyLnN0ZXdhcmQud29ya2VyLnYxLlJlcXVlc3RSZXNvdXJjZS5Qcm9wZXJ0aWVzRW50cnkaMQoPUHJvcGVydGllc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQwoPUmVsZWFzZVJlc291cmNlEjAKCHJlc291cmNlGAEgASgLMh4uc3Rld2FyZC53b3JrZXIudjEuUmVzb3VyY2VSZWYixAEKD1Jlc291cmNlU3RhcnRlZBISCgpwcm9jZXNzX2lkGAEgASgJEg8KB3RocmVhZHMYAiABKA0SEQoJbWVtb3J5X21iGAMgASgNEkYKCnByb3BlcnRpZXMYBCADKAsyMi5zdGV3YXJkLndvcmtlci52MS5SZXNvdXJjZVN0YXJ0ZWQuUHJvcGVydGllc0VudHJ5GjEKD1Byb3BlcnRpZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlgKDFRhc2tHcm91cFJlZhISCgpjYXRhbG9nX2lkGAEgASgJEg4KBmpvYl9pZBgCIAEoCRIQCghwaXBlbGluZRgDIAEoDRISCgp0YXNrX2dyb3VwGAQgASgNItICCg9EZXBsb3lUYXNrR3JvdXASMwoKdGFza19ncm91cBgBIAEoCzIfLnN0ZXdhcmQud29ya2VyLnYxLlRhc2tHcm91cFJlZhINCgVvd25lchgCIAEoCRIyCgZzb3VyY2UYAyABKAsyIi5zdGV3YXJkLndvcmtlci52MS5UYXNrR3JvdXBTb3VyY2USEQoJdHJhbnNmb3JtGAQgASgJEi4KBHNpbmsYBSABKAsyIC5zdGV3YXJkLndvcmtlci52MS5UYXNrR3JvdXBTaW5rEhMKC3BhcmFsbGVsaXNtGAYgASgNEjYKE2NoZWNrcG9pbnRfaW50ZXJ2YWwYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNwoHcmVzdG9yZRgIIAEoCzImLnN0ZXdhcmQud29ya2VyLnYxLlRhc2tHcm91cENoZWNrcG9pbnQieAoPVGFza0dyb3VwU291cmNlEi4KBWZpbGVzGAEgASgLMh0uc3Rld2FyZC53b3JrZXIudjEuRmlsZVNvdXJjZUgAEi0KBHJhdGUYAiABKAsyHS5zdGV3YXJkLndvcmtlci52MS5SYXRlU291cmNlSABCBgoEa2luZCIrCgpGaWxlU291cmNlEg0KBXBhdGhzGAEgAygJEg4KBmZvcm1hdBgCIAEoCSJCCgpSYXRlU291cmNlEg0KBWZpcnN0GAEgASgEEgwKBHJvd3MYAiABKAQSFwoPcm93c19wZXJfc2Vjb25kGAMgASgNIjIKDVRhc2tHcm91cFNpbmsSEQoJZGlyZWN0b3J5GAEgASgJEg4KBmZvcm1hdBgCIAEoCSKJAQoTVGFza0dyb3VwQ2hlY2twb2ludBIVCg1jaGVja3BvaW50X2lkGAEgASgEEhAKCHBvc2l0aW9uGAIgASgMEiYKBXBhcnRzGAMgAygLMhcuc3Rld2FyZC53b3JrZXIudjEuUGFydBIPCgdyb3dzX2luGAQgASgEEhAKCHJvd3Nfb3V0GAUgASgEIkYKBFBhcnQSDgoGc3RhZ2VkGAEgASgJEhEKCXB1Ymxpc2hlZBgCIAEoCRIMCgRyb3dzGAMgASgEEg0KBWJ5dGVzGAQgASgEIlkKD0NhbmNlbFRhc2tHcm91cBIzCgp0YXNrX2dyb3VwGAEgASgLMh8uc3Rld2FyZC53b3JrZXIudjEuVGFza0dyb3VwUmVmEhEKCXNhdmVwb2ludBgCIAEoCCKBAwoPT3BlcmF0aW9uU3RhdHVzEhQKDG9wZXJhdGlvbl9pZBgBIAEoCRIwCgVzdGF0ZRgCIAEoDjIhLnN0ZXdhcmQud29ya2VyLnYxLk9wZXJhdGlvblN0YXRlEisKB3N0YXJ0ZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBWVuZGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCghwcm9ncmVzcxgFIAEoCzIbLnN0ZXdhcmQud29ya2VyLnYxLlByb2dyZXNzEjAKBWVycm9yGAYgASgLMiEuc3Rld2FyZC53b3JrZXIudjEuT3BlcmF0aW9uRXJyb3ISKwoHcmVmdXNhbBgHIAEoCzIaLnN0ZXdhcmQud29ya2VyLnYxLlJlZnVzYWwSNgoIcmVzb3VyY2UYCCABKAsyIi5zdGV3YXJkLndvcmtlci52MS5SZXNvdXJjZVN0YXJ0ZWRIAEIICgZyZXN1bHQiJwoIUHJvZ3Jlc3MSDAoEZG9uZRgBIAEoBBINCgV0b3RhbBgCIAEoBCKLAgoOT3BlcmF0aW9uRXJyb3ISNAoEY29kZRgBIAEoDjImLnN0ZXdhcmQud29ya2VyLnYxLk9wZXJhdGlvbkVycm9yLkNvZGUSDwoHbWVzc2FnZRgCIAEoCSKxAQoEQ29kZRIUChBDT0RFX1VOU1BFQ0lGSUVEEAASFwoTQ09ERV9BTFJFQURZX0VYSVNUUxABEhEKDUNPREVfQ0FOQ0VMRUQQAhIUChBDT0RFX0lOVEVSUlVQVEVEEAMSEwoPQ09ERV9TVVBFUlNFREVEEAQSHAoYQ09ERV9QRUVSX1JFTU9WQUxfRkFJTEVEEAUSCwoHQ09ERV9JTxAGEhEKDUNPREVfSU5URVJOQUwQByKTAgoHUmVmdXNhbBItCgRjb2RlGAEgASgOMh8uc3Rld2FyZC53b3JrZXIudjEuUmVmdXNhbC5Db2RlEg8KB21lc3NhZ2UYAiABKAkSFQoNaGlnaGVzdF9lcG9jaBgDIAEoBBIuCgtyZXRyeV9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKAAQoEQ29kZRIUChBDT0RFX1VOU1BFQ0lGSUVEEAASFAoQQ09ERV9TVEFMRV9FUE9DSBABEhkKFUNPREVfSU5WQUxJRF9BUkdVTUVOVBACEhsKF0NPREVfUkVTT1VSQ0VfRVhIQVVTVEVEEAMSFAoQQ09ERV9VTlNVUFBPUlRFRBAEKlcKClJlZ2lvbktpbmQSGwoXUkVHSU9OX0tJTkRfVU5TUEVDSUZJRUQQABIWChJSRUdJT05fS0lORF9TQ0hFTUEQARIUChBSRUdJT05fS0lORF9EQVRBEAIqyQEKDk9wZXJhdGlvblN0YXRlEh8KG09QRVJBVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEh4KGk9QRVJBVElPTl9TVEFURV9QUk9DRVNTSU5HEAESGwoXT1BFUkFUSU9OX1NUQVRFX1NVQ0NFU1MQAhIYChRPUEVSQVRJT05fU1RBVEVfRkFJTBADEiIKHk9QRVJBVElPTl9TVEFURV9UQVNLX05PVF9FWElTVBAEEhsKF09QRVJBVElPTl9TVEFURV9SRUZVU0VEEAUy9gEKEE9wZXJhdGlvblNlcnZpY2USTQoGU3VibWl0EiAuc3Rld2FyZC53b3JrZXIudjEuU3VibWl0UmVxdWVzdBohLnN0ZXdhcmQud29ya2VyLnYxLlN1Ym1pdFJlc3BvbnNlEkQKA0dldBIdLnN0ZXdhcmQud29ya2VyLnYxLkdldFJlcXVlc3QaHi5zdGV3YXJkLndvcmtlci52MS5HZXRSZXNwb25zZRJNCgZDYW5jZWwSIC5zdGV3YXJkLndvcmtlci52MS5DYW5jZWxSZXF1ZXN0GiEuc3Rld2FyZC53b3JrZXIudjEuQ2FuY2VsUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The node that the caller means. Every request names it; a mismatch, or none, is refused with FAILED_PRECONDITION, so
@@ -229,10 +229,11 @@ export const CancelResponseSchema: GenMessage<CancelResponse> = /*@__PURE__*/
  */
 export type Operation = Message<"steward.worker.v1.Operation"> & {
   /**
-   * `<verb>/<resource>/<node>@<epoch>#<attempt>`, for example `delete-region/6f9c.../42/node-1@17#1`. It says the same
-   * as the request, else REFUSED(INVALID_ARGUMENT). At most 512 bytes. It holds no id of the caller's, so that whoever
-   * drives the work on asks with the same id and joins it (I2). The attempt starts at 1 and is raised only after FAIL
-   * (I3).
+   * `<verb>/<resource>/<node>@<epoch>#<attempt>`, for example `delete-region/6f9c.../42/node-1@17#1`; the resource is
+   * `<catalog id>/<group id>`, `<catalog id>/<resource id>` or `<catalog id>/<job id>/<pipeline>/<task group>`. It says the
+   * same as the request, else REFUSED(INVALID_ARGUMENT). At most 512 bytes. It holds no id of the caller's, so that
+   * whoever drives the work on asks with the same id and joins it (I2). The attempt starts at 1 and is raised only after
+   * FAIL (I3).
    *
    * @generated from field: string operation_id = 1;
    */
@@ -268,6 +269,38 @@ export type Operation = Message<"steward.worker.v1.Operation"> & {
      */
     value: DeleteRegion;
     case: "deleteRegion";
+  } | {
+    /**
+     * Verb `deploy-task-group`; needs the capability `task-groups`.
+     *
+     * @generated from field: steward.worker.v1.DeployTaskGroup deploy_task_group = 5;
+     */
+    value: DeployTaskGroup;
+    case: "deployTaskGroup";
+  } | {
+    /**
+     * Verb `cancel-task-group`.
+     *
+     * @generated from field: steward.worker.v1.CancelTaskGroup cancel_task_group = 6;
+     */
+    value: CancelTaskGroup;
+    case: "cancelTaskGroup";
+  } | {
+    /**
+     * Verb `request-resource`; needs the capability `resources`.
+     *
+     * @generated from field: steward.worker.v1.RequestResource request_resource = 7;
+     */
+    value: RequestResource;
+    case: "requestResource";
+  } | {
+    /**
+     * Verb `release-resource`.
+     *
+     * @generated from field: steward.worker.v1.ReleaseResource release_resource = 8;
+     */
+    value: ReleaseResource;
+    case: "releaseResource";
   } | { case: undefined; value?: undefined };
 };
 
@@ -379,6 +412,464 @@ export const DeleteRegionSchema: GenMessage<DeleteRegion> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_operation, 10);
 
 /**
+ * The place of an optimizer: one process on this node that polls tasks. Its epoch is the number of its launch.
+ *
+ * @generated from message steward.worker.v1.ResourceRef
+ */
+export type ResourceRef = Message<"steward.worker.v1.ResourceRef"> & {
+  /**
+   * UUID of the catalog that knows the resource.
+   *
+   * @generated from field: string catalog_id = 1;
+   */
+  catalogId: string;
+
+  /**
+   * Unique within the catalog and never used again. 1 to 63 letters, digits or . _ -.
+   *
+   * @generated from field: string resource_id = 2;
+   */
+  resourceId: string;
+};
+
+/**
+ * Describes the message steward.worker.v1.ResourceRef.
+ * Use `create(ResourceRefSchema)` to create a new message.
+ */
+export const ResourceRefSchema: GenMessage<ResourceRef> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 11);
+
+/**
+ * Starts an optimizer process in the place of the resource. SUCCESS when the process of this launch was started, with
+ * `resource` in the status; the process of an older launch is ended first, and the new one inherits its outbox. What
+ * becomes of the process afterwards is told by ListResources and by its own heartbeats, never by this operation.
+ *
+ * @generated from message steward.worker.v1.RequestResource
+ */
+export type RequestResource = Message<"steward.worker.v1.RequestResource"> & {
+  /**
+   * @generated from field: steward.worker.v1.ResourceRef resource = 1;
+   */
+  resource?: ResourceRef | undefined;
+
+  /**
+   * Optimizer group that the process polls tasks for.
+   *
+   * @generated from field: string group = 2;
+   */
+  group: string;
+
+  /**
+   * Tasks that it works on at a time; 1 to 64.
+   *
+   * @generated from field: uint32 threads = 3;
+   */
+  threads: number;
+
+  /**
+   * Upper bound of the memory of all its merges together; at least 64.
+   *
+   * @generated from field: uint32 memory_mb = 4;
+   */
+  memoryMb: number;
+
+  /**
+   * Handed to the process as they are.
+   *
+   * @generated from field: map<string, string> properties = 5;
+   */
+  properties: { [key: string]: string };
+};
+
+/**
+ * Describes the message steward.worker.v1.RequestResource.
+ * Use `create(RequestResourceSchema)` to create a new message.
+ */
+export const RequestResourceSchema: GenMessage<RequestResource> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 12);
+
+/**
+ * Ends the optimizer process and removes all that it left on the node, results that nobody acknowledged included.
+ * SUCCESS when nothing of the resource is left here, also when there was nothing before. Cancel does not end it.
+ *
+ * @generated from message steward.worker.v1.ReleaseResource
+ */
+export type ReleaseResource = Message<"steward.worker.v1.ReleaseResource"> & {
+  /**
+   * @generated from field: steward.worker.v1.ResourceRef resource = 1;
+   */
+  resource?: ResourceRef | undefined;
+};
+
+/**
+ * Describes the message steward.worker.v1.ReleaseResource.
+ * Use `create(ReleaseResourceSchema)` to create a new message.
+ */
+export const ReleaseResourceSchema: GenMessage<ReleaseResource> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 13);
+
+/**
+ * What was started for a resource.
+ *
+ * @generated from message steward.worker.v1.ResourceStarted
+ */
+export type ResourceStarted = Message<"steward.worker.v1.ResourceStarted"> & {
+  /**
+   * Names the process on this node, for example its pid and start time.
+   *
+   * @generated from field: string process_id = 1;
+   */
+  processId: string;
+
+  /**
+   * @generated from field: uint32 threads = 2;
+   */
+  threads: number;
+
+  /**
+   * @generated from field: uint32 memory_mb = 3;
+   */
+  memoryMb: number;
+
+  /**
+   * What the container knows of the process, for example `log`.
+   *
+   * @generated from field: map<string, string> properties = 4;
+   */
+  properties: { [key: string]: string };
+};
+
+/**
+ * Describes the message steward.worker.v1.ResourceStarted.
+ * Use `create(ResourceStartedSchema)` to create a new message.
+ */
+export const ResourceStartedSchema: GenMessage<ResourceStarted> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 14);
+
+/**
+ * The location of a task group of a job. Its epoch is the execution id of the job.
+ *
+ * @generated from message steward.worker.v1.TaskGroupRef
+ */
+export type TaskGroupRef = Message<"steward.worker.v1.TaskGroupRef"> & {
+  /**
+   * UUID of the catalog that knows the job.
+   *
+   * @generated from field: string catalog_id = 1;
+   */
+  catalogId: string;
+
+  /**
+   * 1 to 63 letters, digits or . _ -.
+   *
+   * @generated from field: string job_id = 2;
+   */
+  jobId: string;
+
+  /**
+   * @generated from field: uint32 pipeline = 3;
+   */
+  pipeline: number;
+
+  /**
+   * @generated from field: uint32 task_group = 4;
+   */
+  taskGroup: number;
+};
+
+/**
+ * Describes the message steward.worker.v1.TaskGroupRef.
+ * Use `create(TaskGroupRefSchema)` to create a new message.
+ */
+export const TaskGroupRefSchema: GenMessage<TaskGroupRef> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 15);
+
+/**
+ * Starts a task group. SUCCESS means started, the same execution asked again joins it or is answered its recorded end;
+ * how the task group ended is a record of its own (ListTaskGroups, NotifyTaskStatus). A higher execution over one that
+ * is active ends as FAIL(ALREADY_EXISTS): cancel that first. After an end it is a legitimate new run.
+ *
+ * @generated from message steward.worker.v1.DeployTaskGroup
+ */
+export type DeployTaskGroup = Message<"steward.worker.v1.DeployTaskGroup"> & {
+  /**
+   * @generated from field: steward.worker.v1.TaskGroupRef task_group = 1;
+   */
+  taskGroup?: TaskGroupRef | undefined;
+
+  /**
+   * The owner of the job's rows (UUID); repeated in everything that the task group reports.
+   *
+   * @generated from field: string owner = 2;
+   */
+  owner: string;
+
+  /**
+   * @generated from field: steward.worker.v1.TaskGroupSource source = 3;
+   */
+  source?: TaskGroupSource | undefined;
+
+  /**
+   * SELECT over the table `source`; empty: everything as it is.
+   *
+   * @generated from field: string transform = 4;
+   */
+  transform: string;
+
+  /**
+   * @generated from field: steward.worker.v1.TaskGroupSink sink = 5;
+   */
+  sink?: TaskGroupSink | undefined;
+
+  /**
+   * Sub-tasks that run at a time; 1 to 16.
+   *
+   * @generated from field: uint32 parallelism = 6;
+   */
+  parallelism: number;
+
+  /**
+   * Time between two checkpoints; missing: only one, at the end.
+   *
+   * @generated from field: google.protobuf.Duration checkpoint_interval = 7;
+   */
+  checkpointInterval?: Duration | undefined;
+
+  /**
+   * The last committed checkpoint of the location; missing: from the start. Its parts are published (again) first.
+   *
+   * @generated from field: steward.worker.v1.TaskGroupCheckpoint restore = 8;
+   */
+  restore?: TaskGroupCheckpoint | undefined;
+};
+
+/**
+ * Describes the message steward.worker.v1.DeployTaskGroup.
+ * Use `create(DeployTaskGroupSchema)` to create a new message.
+ */
+export const DeployTaskGroupSchema: GenMessage<DeployTaskGroup> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 16);
+
+/**
+ * @generated from message steward.worker.v1.TaskGroupSource
+ */
+export type TaskGroupSource = Message<"steward.worker.v1.TaskGroupSource"> & {
+  /**
+   * @generated from oneof steward.worker.v1.TaskGroupSource.kind
+   */
+  kind: {
+    /**
+     * @generated from field: steward.worker.v1.FileSource files = 1;
+     */
+    value: FileSource;
+    case: "files";
+  } | {
+    /**
+     * @generated from field: steward.worker.v1.RateSource rate = 2;
+     */
+    value: RateSource;
+    case: "rate";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message steward.worker.v1.TaskGroupSource.
+ * Use `create(TaskGroupSourceSchema)` to create a new message.
+ */
+export const TaskGroupSourceSchema: GenMessage<TaskGroupSource> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 17);
+
+/**
+ * Reads files in the order given.
+ *
+ * @generated from message steward.worker.v1.FileSource
+ */
+export type FileSource = Message<"steward.worker.v1.FileSource"> & {
+  /**
+   * @generated from field: repeated string paths = 1;
+   */
+  paths: string[];
+
+  /**
+   * `csv`, `ndjson` or `parquet`.
+   *
+   * @generated from field: string format = 2;
+   */
+  format: string;
+};
+
+/**
+ * Describes the message steward.worker.v1.FileSource.
+ * Use `create(FileSourceSchema)` to create a new message.
+ */
+export const FileSourceSchema: GenMessage<FileSource> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 18);
+
+/**
+ * Makes rows (seq BIGINT, emitted_at TIMESTAMP) with seq from `first` on.
+ *
+ * @generated from message steward.worker.v1.RateSource
+ */
+export type RateSource = Message<"steward.worker.v1.RateSource"> & {
+  /**
+   * @generated from field: uint64 first = 1;
+   */
+  first: bigint;
+
+  /**
+   * 0: without end.
+   *
+   * @generated from field: uint64 rows = 2;
+   */
+  rows: bigint;
+
+  /**
+   * @generated from field: uint32 rows_per_second = 3;
+   */
+  rowsPerSecond: number;
+};
+
+/**
+ * Describes the message steward.worker.v1.RateSource.
+ * Use `create(RateSourceSchema)` to create a new message.
+ */
+export const RateSourceSchema: GenMessage<RateSource> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 19);
+
+/**
+ * Writes part files into a directory; a part appears there when the checkpoint that lists it was committed.
+ *
+ * @generated from message steward.worker.v1.TaskGroupSink
+ */
+export type TaskGroupSink = Message<"steward.worker.v1.TaskGroupSink"> & {
+  /**
+   * @generated from field: string directory = 1;
+   */
+  directory: string;
+
+  /**
+   * `csv`, `ndjson` or `parquet`.
+   *
+   * @generated from field: string format = 2;
+   */
+  format: string;
+};
+
+/**
+ * Describes the message steward.worker.v1.TaskGroupSink.
+ * Use `create(TaskGroupSinkSchema)` to create a new message.
+ */
+export const TaskGroupSinkSchema: GenMessage<TaskGroupSink> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 20);
+
+/**
+ * A committed state of a task group: where its source goes on, and the parts that are published with it.
+ *
+ * @generated from message steward.worker.v1.TaskGroupCheckpoint
+ */
+export type TaskGroupCheckpoint = Message<"steward.worker.v1.TaskGroupCheckpoint"> & {
+  /**
+   * 1 for the first one of the location; grows across executions.
+   *
+   * @generated from field: uint64 checkpoint_id = 1;
+   */
+  checkpointId: bigint;
+
+  /**
+   * Opaque position of each sub-task; only the node reads it.
+   *
+   * @generated from field: bytes position = 2;
+   */
+  position: Uint8Array;
+
+  /**
+   * @generated from field: repeated steward.worker.v1.Part parts = 3;
+   */
+  parts: Part[];
+
+  /**
+   * @generated from field: uint64 rows_in = 4;
+   */
+  rowsIn: bigint;
+
+  /**
+   * @generated from field: uint64 rows_out = 5;
+   */
+  rowsOut: bigint;
+};
+
+/**
+ * Describes the message steward.worker.v1.TaskGroupCheckpoint.
+ * Use `create(TaskGroupCheckpointSchema)` to create a new message.
+ */
+export const TaskGroupCheckpointSchema: GenMessage<TaskGroupCheckpoint> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 21);
+
+/**
+ * A part file, staged below the sink's directory until its checkpoint is committed.
+ *
+ * @generated from message steward.worker.v1.Part
+ */
+export type Part = Message<"steward.worker.v1.Part"> & {
+  /**
+   * Where it is staged, relative to the sink's directory.
+   *
+   * @generated from field: string staged = 1;
+   */
+  staged: string;
+
+  /**
+   * Where it is published, relative to the sink's directory.
+   *
+   * @generated from field: string published = 2;
+   */
+  published: string;
+
+  /**
+   * @generated from field: uint64 rows = 3;
+   */
+  rows: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 4;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message steward.worker.v1.Part.
+ * Use `create(PartSchema)` to create a new message.
+ */
+export const PartSchema: GenMessage<Part> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 22);
+
+/**
+ * Ends the task group of this or a lower execution. SUCCESS when none of them is active any more, also when none was.
+ * With `savepoint` a last checkpoint is committed before; a failure of that ends as FAIL, and the task group is ended.
+ * Cancel does not end it.
+ *
+ * @generated from message steward.worker.v1.CancelTaskGroup
+ */
+export type CancelTaskGroup = Message<"steward.worker.v1.CancelTaskGroup"> & {
+  /**
+   * @generated from field: steward.worker.v1.TaskGroupRef task_group = 1;
+   */
+  taskGroup?: TaskGroupRef | undefined;
+
+  /**
+   * @generated from field: bool savepoint = 2;
+   */
+  savepoint: boolean;
+};
+
+/**
+ * Describes the message steward.worker.v1.CancelTaskGroup.
+ * Use `create(CancelTaskGroupSchema)` to create a new message.
+ */
+export const CancelTaskGroupSchema: GenMessage<CancelTaskGroup> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_operation, 23);
+
+/**
  * @generated from message steward.worker.v1.OperationStatus
  */
 export type OperationStatus = Message<"steward.worker.v1.OperationStatus"> & {
@@ -431,6 +922,19 @@ export type OperationStatus = Message<"steward.worker.v1.OperationStatus"> & {
    * @generated from field: steward.worker.v1.Refusal refusal = 7;
    */
   refusal?: Refusal | undefined;
+
+  /**
+   * What a SUCCESS brought, for the verbs that bring something.
+   *
+   * @generated from oneof steward.worker.v1.OperationStatus.result
+   */
+  result: {
+    /**
+     * @generated from field: steward.worker.v1.ResourceStarted resource = 8;
+     */
+    value: ResourceStarted;
+    case: "resource";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -438,7 +942,7 @@ export type OperationStatus = Message<"steward.worker.v1.OperationStatus"> & {
  * Use `create(OperationStatusSchema)` to create a new message.
  */
 export const OperationStatusSchema: GenMessage<OperationStatus> = /*@__PURE__*/
-  messageDesc(file_steward_worker_v1_operation, 11);
+  messageDesc(file_steward_worker_v1_operation, 24);
 
 /**
  * Units of work, for example files deleted. For people, and for telling slow from stuck: nothing is decided by it.
@@ -466,7 +970,7 @@ export type Progress = Message<"steward.worker.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_steward_worker_v1_operation, 12);
+  messageDesc(file_steward_worker_v1_operation, 25);
 
 /**
  * Why an operation ended as FAIL. After each of these the caller may make a new attempt, unless it is said otherwise.
@@ -494,7 +998,7 @@ export type OperationError = Message<"steward.worker.v1.OperationError"> & {
  * Use `create(OperationErrorSchema)` to create a new message.
  */
 export const OperationErrorSchema: GenMessage<OperationError> = /*@__PURE__*/
-  messageDesc(file_steward_worker_v1_operation, 13);
+  messageDesc(file_steward_worker_v1_operation, 26);
 
 /**
  * @generated from enum steward.worker.v1.OperationError.Code
@@ -563,7 +1067,7 @@ export enum OperationError_Code {
  * Describes the enum steward.worker.v1.OperationError.Code.
  */
 export const OperationError_CodeSchema: GenEnum<OperationError_Code> = /*@__PURE__*/
-  enumDesc(file_steward_worker_v1_operation, 13, 0);
+  enumDesc(file_steward_worker_v1_operation, 26, 0);
 
 /**
  * Why an operation was not accepted. A refusal leaves no trace: the same id may be submitted later.
@@ -605,7 +1109,7 @@ export type Refusal = Message<"steward.worker.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_steward_worker_v1_operation, 14);
+  messageDesc(file_steward_worker_v1_operation, 27);
 
 /**
  * @generated from enum steward.worker.v1.Refusal.Code
@@ -653,7 +1157,7 @@ export enum Refusal_Code {
  * Describes the enum steward.worker.v1.Refusal.Code.
  */
 export const Refusal_CodeSchema: GenEnum<Refusal_Code> = /*@__PURE__*/
-  enumDesc(file_steward_worker_v1_operation, 14, 0);
+  enumDesc(file_steward_worker_v1_operation, 27, 0);
 
 /**
  * @generated from enum steward.worker.v1.RegionKind

@@ -3,6 +3,7 @@ import { type Kysely, type Migration, sql } from 'kysely';
 /** Forward only. A migration that has landed is never changed; the version before must still run on the newest one. */
 export const migrations: Record<string, Migration> = {
   '0001-regions': { up: regions },
+  '0002-optimizing': { up: optimizing },
 };
 
 async function regions(db: Kysely<unknown>): Promise<void> {
@@ -124,6 +125,146 @@ async function regions(db: Kysely<unknown>): Promise<void> {
       repair_epoch bigint,
       attempt int NOT NULL DEFAULT 1,
       PRIMARY KEY (node_id, group_id)
+    );
+  `.execute(db);
+}
+
+async function optimizing(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    CREATE TABLE optimizer_group (
+      name text PRIMARY KEY,
+      container text NOT NULL,
+      properties jsonb NOT NULL DEFAULT '{}',
+      created_by text NOT NULL,
+      created_at timestamptz NOT NULL DEFAULT now()
+    );
+
+    -- The place of an optimizer. epoch is the number of its launch, raised by compare-and-set; ids are never used again.
+    CREATE TABLE optimizer_resource (
+      resource_id text PRIMARY KEY,
+      group_name text NOT NULL REFERENCES optimizer_group,
+      container text NOT NULL,
+      node_id text REFERENCES node,
+      state text NOT NULL CHECK (state IN ('REQUESTED', 'STARTED', 'RELEASING')),
+      epoch bigint NOT NULL CHECK (epoch > 0),
+      attempt int NOT NULL DEFAULT 1 CHECK (attempt > 0),
+      threads int NOT NULL CHECK (threads > 0),
+      memory_mb int NOT NULL CHECK (memory_mb > 0),
+      properties jsonb NOT NULL DEFAULT '{}',
+      process_id text,
+      last_error text,
+      created_by text NOT NULL,
+      start_time timestamptz NOT NULL DEFAULT now(),
+      state_since timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE INDEX optimizer_resource_group ON optimizer_resource (group_name);
+
+    -- An optimizer that registered; the row goes when its heartbeats stay away.
+    CREATE TABLE optimizer (
+      token uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+      resource_id text NOT NULL UNIQUE REFERENCES optimizer_resource ON DELETE CASCADE,
+      group_name text NOT NULL,
+      launch bigint NOT NULL,
+      threads int NOT NULL,
+      memory_mb int NOT NULL,
+      node_id text,
+      registered_at timestamptz NOT NULL DEFAULT now(),
+      last_touch timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE INDEX optimizer_group_name ON optimizer (group_name);
+
+    CREATE TABLE data_table (
+      table_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+      name text NOT NULL UNIQUE,
+      group_name text NOT NULL REFERENCES optimizer_group,
+      -- Absolute path of its directory.
+      location text NOT NULL,
+      -- [{name, type}], fixed by the creation or by the first file.
+      columns jsonb,
+      status text NOT NULL DEFAULT 'IDLE' CHECK (status IN ('IDLE', 'PENDING', 'PLANNING', 'MINOR_OPTIMIZING',
+        'MAJOR_OPTIMIZING', 'FULL_OPTIMIZING', 'COMMITTING')),
+      status_since timestamptz NOT NULL DEFAULT now(),
+      -- 0: no snapshot yet.
+      snapshot_id bigint NOT NULL DEFAULT 0,
+      -- Counts of the current snapshot, so that planning reads no snapshot of a table that needs nothing.
+      files int NOT NULL DEFAULT 0,
+      small_files int NOT NULL DEFAULT 0,
+      rows bigint NOT NULL DEFAULT 0,
+      bytes bigint NOT NULL DEFAULT 0,
+      last_full_at timestamptz,
+      created_by text NOT NULL,
+      created_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE INDEX data_table_small_files ON data_table (small_files) WHERE status IN ('IDLE', 'PENDING');
+    CREATE INDEX data_table_busy ON data_table (status_since) WHERE status NOT IN ('IDLE', 'PENDING');
+
+    CREATE TABLE optimizing_process (
+      process_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+      table_id bigint NOT NULL REFERENCES data_table ON DELETE CASCADE,
+      kind text NOT NULL CHECK (kind IN ('MINOR', 'MAJOR', 'FULL')),
+      state text NOT NULL CHECK (state IN ('RUNNING', 'SUCCESS', 'FAILED', 'CLOSED')),
+      base_snapshot bigint NOT NULL,
+      tasks int NOT NULL,
+      actor text NOT NULL,
+      -- How often beginCommitting happened: never more than once.
+      committing_since timestamptz,
+      reason text,
+      started_at timestamptz NOT NULL DEFAULT now(),
+      ended_at timestamptz
+    );
+    -- One active process per table.
+    CREATE UNIQUE INDEX optimizing_process_running ON optimizing_process (table_id) WHERE state = 'RUNNING';
+    CREATE INDEX optimizing_process_table ON optimizing_process (table_id, process_id);
+
+    CREATE TABLE optimizing_task (
+      process_id bigint NOT NULL REFERENCES optimizing_process ON DELETE CASCADE,
+      task_no int NOT NULL,
+      group_name text NOT NULL,
+      state text NOT NULL CHECK (state IN ('PLANNED', 'SCHEDULED', 'ACKED', 'SUCCESS', 'FAILED', 'CANCELED')),
+      attempt int NOT NULL DEFAULT 1 CHECK (attempt > 0),
+      failures int NOT NULL DEFAULT 0,
+      -- [{path, rows, bytes}]
+      inputs jsonb NOT NULL,
+      outputs jsonb,
+      -- Who has it, also after the end.
+      token uuid,
+      resource_id text,
+      node_id text,
+      last_error text,
+      -- Whether the transaction that counts the tasks of the process has seen this SUCCESS (T2).
+      settled boolean NOT NULL DEFAULT true,
+      state_since timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (process_id, task_no)
+    );
+    CREATE INDEX optimizing_task_planned ON optimizing_task (group_name, process_id, task_no) WHERE state = 'PLANNED';
+    CREATE INDEX optimizing_task_out ON optimizing_task (state_since) WHERE state IN ('SCHEDULED', 'ACKED');
+    CREATE INDEX optimizing_task_unsettled ON optimizing_task (state_since) WHERE state = 'SUCCESS' AND NOT settled;
+    CREATE INDEX optimizing_task_token ON optimizing_task (token) WHERE state IN ('SCHEDULED', 'ACKED');
+
+    -- The lineage of a table. The files are listed in the snapshot's own file below the table's location.
+    CREATE TABLE snapshot (
+      table_id bigint NOT NULL REFERENCES data_table ON DELETE CASCADE,
+      snapshot_id bigint NOT NULL,
+      -- Relative to the table's location.
+      path text NOT NULL,
+      -- The optimizing process, or the ingestion, that made it: asking again finds it here.
+      process_id bigint,
+      request text,
+      files int NOT NULL,
+      rows bigint NOT NULL,
+      created_at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (table_id, snapshot_id)
+    );
+    CREATE UNIQUE INDEX snapshot_process ON snapshot (process_id) WHERE process_id IS NOT NULL;
+    CREATE UNIQUE INDEX snapshot_request ON snapshot (table_id, request) WHERE request IS NOT NULL;
+
+    -- The breaker of the heals: one row for each that ever opened.
+    CREATE TABLE breaker (
+      name text PRIMARY KEY,
+      state text NOT NULL CHECK (state IN ('OPEN', 'ACKNOWLEDGED', 'CLOSED')),
+      reason text NOT NULL,
+      since timestamptz NOT NULL DEFAULT now(),
+      acknowledged_by text
     );
   `.execute(db);
 }

@@ -1,5 +1,6 @@
 import type { ColumnType, Generated } from 'kysely';
-import type { RegionKind, RegionWorkflow } from '../rules/words.js';
+import type { ProcessState, ResourceState, TableStatus, TaskState } from '../rules/optimizing-states.js';
+import type { OptimizingKind, RegionKind, RegionWorkflow } from '../rules/words.js';
 
 /** The catalog's tables as Kysely sees them; docs/design.md section 1 has the words. Ids and epochs are safe integers. */
 export interface CatalogTables {
@@ -13,6 +14,14 @@ export interface CatalogTables {
   partition: PartitionTable;
   forgotten_replica: ForgottenReplicaTable;
   sighting: SightingTable;
+  optimizer_group: OptimizerGroupTable;
+  optimizer_resource: OptimizerResourceTable;
+  optimizer: OptimizerTable;
+  data_table: DataTable;
+  optimizing_process: OptimizingProcessTable;
+  optimizing_task: OptimizingTaskTable;
+  snapshot: SnapshotTable;
+  breaker: BreakerTable;
 }
 
 type CreatedAt = ColumnType<Date, never, never>;
@@ -139,4 +148,136 @@ interface SightingTable {
   /** Fencing epoch of the leaked region's deletion; drawn once. */
   repair_epoch: number | null;
   attempt: Generated<number>;
+}
+
+type Json<T> = ColumnType<T, string, string>;
+
+interface OptimizerGroupTable {
+  name: string;
+  /** Name of the container that starts its optimizers. */
+  container: string;
+  properties: Json<Record<string, string>>;
+  created_by: string;
+  created_at: CreatedAt;
+}
+
+/** The place of an optimizer process. */
+interface OptimizerResourceTable {
+  resource_id: string;
+  group_name: string;
+  container: string;
+  node_id: string | null;
+  state: ResourceState;
+  /** Number of its launch; raised by compare-and-set only. */
+  epoch: number;
+  /** Attempt number of the open operation under this epoch. */
+  attempt: Generated<number>;
+  threads: number;
+  memory_mb: number;
+  properties: Json<Record<string, string>>;
+  process_id: string | null;
+  last_error: string | null;
+  created_by: string;
+  /** When it was first started; a restart does not change it. */
+  start_time: ColumnType<Date, never, never>;
+  state_since: UpdatedAt;
+}
+
+/** An optimizer that registered and whose heartbeats come. */
+interface OptimizerTable {
+  token: Generated<string>;
+  resource_id: string;
+  group_name: string;
+  launch: number;
+  threads: number;
+  memory_mb: number;
+  node_id: string | null;
+  registered_at: CreatedAt;
+  last_touch: UpdatedAt;
+}
+
+export interface TableColumn {
+  readonly name: string;
+  /** As DuckDB names it. */
+  readonly type: string;
+}
+
+/** A Parquet file of a table; `path` is relative to the table's location. */
+export interface DataFile {
+  readonly path: string;
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+interface DataTable {
+  table_id: Generated<number>;
+  name: string;
+  group_name: string;
+  /** Absolute path of its directory. */
+  location: string;
+  columns: Json<readonly TableColumn[]> | null;
+  status: Generated<TableStatus>;
+  status_since: UpdatedAt;
+  /** 0: no snapshot yet. */
+  snapshot_id: Generated<number>;
+  files: Generated<number>;
+  small_files: Generated<number>;
+  rows: Generated<number>;
+  bytes: Generated<number>;
+  last_full_at: Date | null;
+  created_by: string;
+  created_at: CreatedAt;
+}
+
+interface OptimizingProcessTable {
+  process_id: Generated<number>;
+  table_id: number;
+  kind: OptimizingKind;
+  state: ProcessState;
+  base_snapshot: number;
+  tasks: number;
+  actor: string;
+  /** When beginCommitting happened; set once. */
+  committing_since: Date | null;
+  reason: string | null;
+  started_at: CreatedAt;
+  ended_at: Date | null;
+}
+
+interface OptimizingTaskTable {
+  process_id: number;
+  task_no: number;
+  group_name: string;
+  state: TaskState;
+  attempt: Generated<number>;
+  failures: Generated<number>;
+  inputs: Json<readonly DataFile[]>;
+  outputs: Json<readonly DataFile[]> | null;
+  token: string | null;
+  resource_id: string | null;
+  node_id: string | null;
+  last_error: string | null;
+  /** Whether the transaction that counts the tasks of the process (T2) has seen this SUCCESS. */
+  settled: Generated<boolean>;
+  state_since: UpdatedAt;
+}
+
+interface SnapshotTable {
+  table_id: number;
+  snapshot_id: number;
+  /** Relative to the table's location. */
+  path: string;
+  process_id: number | null;
+  request: string | null;
+  files: number;
+  rows: number;
+  created_at: CreatedAt;
+}
+
+interface BreakerTable {
+  name: string;
+  state: 'OPEN' | 'ACKNOWLEDGED' | 'CLOSED';
+  reason: string;
+  since: UpdatedAt;
+  acknowledged_by: string | null;
 }

@@ -8,7 +8,9 @@ import type {
   RegionGroup,
   RegionKind,
 } from '../client/index.js';
+import type { ControlCommand } from '../local/control.js';
 import type { DrainPlan } from '../rules/legacy-queue.js';
+import type { LocalProcess } from './local-processes.js';
 
 /**
  * The one JSON document that each command prints on stdout with `--json`. Times are ISO 8601 in UTC, durations in
@@ -110,12 +112,15 @@ export type OperationEnd = {
 
 /** `node list` */
 export interface NodesDocument {
-  readonly nodes: readonly Node[];
+  readonly nodes: readonly (Node & {
+    /** Of a node of the local stack. */
+    readonly process?: LocalProcess;
+  })[];
 }
 
 /** `node show` */
 export interface NodeDocument {
-  readonly node: Node;
+  readonly node: NodesDocument['nodes'][number];
   readonly replicas: readonly HostedReplica[];
 }
 
@@ -133,6 +138,18 @@ export type FaultsDocument =
   | {
       readonly dryRun: true;
       readonly plan: { readonly nodeId: string; readonly add?: Fault; readonly remove?: readonly Fault[] };
+    };
+
+/** `node kill`, `pause`, `resume`: what was done, and the process afterwards; with `--dry-run`, the process as it is. */
+export type NodeProcessDocument =
+  | { readonly nodeId: string; readonly process: LocalProcess; readonly command: ControlCommand }
+  | {
+      readonly dryRun: true;
+      readonly plan: {
+        readonly nodeId: string;
+        readonly process: LocalProcess;
+        readonly command: ControlCommand;
+      };
     };
 
 /** `operation list` */

@@ -11,7 +11,7 @@ export const EXIT_CODES = [
   [0, 'done'],
   [1, 'failed'],
   [2, 'bad usage or input'],
-  [3, 'refused: held by another, or taken over by it'],
+  [3, 'refused: held by another, taken over by it, or not allowed there'],
   [4, 'given up waiting; the operation goes on'],
 ] as const;
 
@@ -86,16 +86,18 @@ const CODES: Readonly<Record<StewardErrorCode, ExitCode>> = {
   FAILED: 1,
 };
 
-/** Reasons of REJECTED that pass with time: somebody else is in the way. */
-const IN_THE_WAY: readonly unknown[] = [
+/** Reasons of REJECTED for which the command line is right, at another time or of another node. */
+const REFUSALS: readonly unknown[] = [
   'DATABASE_DELETING',
   'REGION_GROUP_REMOVING',
   'NODE_ALIVE',
   'NOT_CANCELLABLE',
+  'FAULTS_NOT_ALLOWED',
+  'NOT_SUPERVISED_HERE',
 ];
 
 export function exitCodeOf({ code, details }: StewardError): ExitCode {
-  return code === 'REJECTED' && IN_THE_WAY.includes(details) ? 3 : CODES[code];
+  return code === 'REJECTED' && REFUSALS.includes(details) ? 3 : CODES[code];
 }
 
 function usageMessage(message: string): string {

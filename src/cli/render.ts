@@ -1,13 +1,13 @@
 import type {
   Holder,
-  Node,
   Operation,
   OperationDescription,
   OperationStatus,
   RegionGroup,
 } from '../client/index.js';
-import type { HostedReplica, PlannedRegionGroup } from './documents.js';
+import type { HostedReplica, NodesDocument, PlannedRegionGroup } from './documents.js';
 import { formatDuration } from './duration.js';
+import type { LocalProcess } from './local-processes.js';
 import { type Cell, type Column, fields, table } from './table.js';
 import { colors, tableWidth } from './terminal.js';
 
@@ -34,7 +34,7 @@ export function holderText({ workflowType, workflowId, actor, since }: Holder): 
   return `${workflowType} ${workflowId} of ${actor} since ${since}`;
 }
 
-export function nodeTable(nodes: readonly Node[]): string {
+export function nodeTable(nodes: NodesDocument['nodes']): string {
   return listing(
     [
       { title: 'NODE' },
@@ -46,18 +46,34 @@ export function nodeTable(nodes: readonly Node[]): string {
     ],
     nodes.map((node) => [
       node.nodeId,
-      aliveCell(node),
+      nodeStateCell(node),
       node.replicas,
       node.incarnation,
-      `${formatDuration(node.silentMs)} ago`,
+      heardText(node),
       node.address,
     ]),
     'no node has registered yet',
   );
 }
 
-export function aliveCell({ alive }: Pick<Node, 'alive'>): Cell {
-  return alive ? { text: 'alive', paint: colors.green } : { text: 'silent', paint: colors.red };
+/** `alive`, `not alive`; and of a process of the local stack what else than running it is. */
+export function nodeStateCell({ alive, process }: NodesDocument['nodes'][number]): Cell {
+  const state = alive ? 'alive' : 'not alive';
+  if (process === undefined || process.state === 'running') {
+    return { text: state, paint: alive ? colors.green : colors.red };
+  }
+  return { text: `${state}, ${process.state}`, paint: alive ? colors.yellow : colors.red };
+}
+
+/** Its last heartbeat: `0.4s ago`, or `silent for 23s` when that is too long ago. */
+export function heardText({ alive, silentMs }: NodesDocument['nodes'][number]): string {
+  const silence = formatDuration(silentMs);
+  return alive ? `${silence} ago` : `silent for ${silence}`;
+}
+
+/** `running, pid 12`, `paused (SIGSTOP), pid 12`, `stopped` */
+export function processText({ state, pid }: LocalProcess): string {
+  return `${state}${state === 'paused' ? ' (SIGSTOP)' : ''}${pid === undefined ? '' : `, pid ${pid}`}`;
 }
 
 export function regionGroupTable(groups: readonly RegionGroup[], nothing = 'no region groups'): string {

@@ -29,7 +29,7 @@ export type FaultKind =
 
 /** A fault of a node that was started with `--allow-faults`: for tests, and for people who try things. */
 export type Fault = FaultKind & {
-  /** An RPC (`Submit`, `Get`, `Cancel`, `ListRegions`, `ListEpochs`) or an effect (`create-region`, `delete-region`). */
+  /** An RPC (`Submit`, `ListRegions`, ...; not `GetNodeInfo`) or what an operation does (`create-region`, ...). */
   readonly target: string;
   /** How often it strikes; 0: until it is cleared. In a list: how often it still does. */
   readonly times: number;
@@ -38,6 +38,9 @@ export type Fault = FaultKind & {
 };
 
 const DEADLINE_MS = 5_000;
+
+/** `details` of REJECTED: the node was started without `--allow-faults`. */
+export const FAULTS_NOT_ALLOWED = 'FAULTS_NOT_ALLOWED';
 
 /** Sets faults at a node, clears or lists them; one short connection for each. */
 export class NodeFaults {
@@ -68,9 +71,7 @@ export class NodeFaults {
         throw new StewardError(
           'REJECTED',
           `${nodeId} takes no faults: it was started without --allow-faults`,
-          {
-            cause: error,
-          },
+          { cause: error, details: FAULTS_NOT_ALLOWED },
         );
       }
       throw StewardError.from(error, `${nodeId} at ${address}`);

@@ -10,7 +10,7 @@ export type { Holder, HolderRef, RegionKind } from '../rules/words.js';
 export { type ConnectOptions, StewardClient } from './client.js';
 export type { Databases } from './databases.js';
 export { describeHolder, StewardError, type StewardErrorCode, type StewardErrorOptions } from './errors.js';
-export type { Fault, FaultKind, NodeFaults } from './faults.js';
+export { FAULTS_NOT_ALLOWED, type Fault, type FaultKind, type NodeFaults } from './faults.js';
 export type * from './model.js';
 export type { Nodes } from './nodes.js';
 export {

@@ -82,7 +82,8 @@ async function obey(supervisor: Supervisor, command: ControlCommand): Promise<vo
 /**
  * Has the running stack's supervisor do something to one of its processes; resolves when it is done.
  *
- * @throws LocalStackError NOT_RUNNING, UNKNOWN_PROCESS, or START_FAILED when a process does not come back
+ * @throws LocalStackError NOT_RUNNING, UNKNOWN_PROCESS, WRONG_STATE (pause and resume of what does not run), or
+ * START_FAILED when a process does not come back
  */
 export async function controlStack(command: ControlCommand, home = stewardHome()): Promise<void> {
   const stack = readStack(home);
@@ -99,7 +100,7 @@ export async function controlStack(command: ControlCommand, home = stewardHome()
 }
 
 const Refusal = z.object({
-  code: z.enum(['UNKNOWN_PROCESS', 'START_FAILED']).catch('START_FAILED'),
+  code: z.enum(['UNKNOWN_PROCESS', 'WRONG_STATE', 'START_FAILED']).catch('START_FAILED'),
   message: z.string(),
 });
 

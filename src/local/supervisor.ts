@@ -184,15 +184,26 @@ class Supervised {
   }
 
   pause(): void {
-    if (this.#state !== 'running') return;
+    if (this.#state === 'paused') return;
+    this.#require('running', 'paused');
     this.#process?.signal('SIGSTOP');
     this.#become('paused');
   }
 
   resume(): void {
-    if (this.#state !== 'paused') return;
+    if (this.#state === 'running') return;
+    this.#require('paused', 'resumed');
     this.#process?.signal('SIGCONT');
     this.#become('running');
+  }
+
+  #require(state: ProcessState, done: string): void {
+    if (this.#state === state) return;
+    const { name } = this.service;
+    throw new LocalStackError(
+      'WRONG_STATE',
+      `${name} is ${this.#state}: only what is ${state} can be ${done}`,
+    );
   }
 
   async shutDown(hasten: AbortSignal): Promise<void> {

@@ -1,7 +1,9 @@
 import { clone, create } from '@bufbuild/protobuf';
 import { type Duration, durationMs } from '@bufbuild/protobuf/wkt';
-import { Code } from '@connectrpc/connect';
+import type { Code } from '@connectrpc/connect';
 import { type Fault, FaultSchema } from '../rpc/gen/steward/worker/v1/fault_pb.js';
+import { OperationService } from '../rpc/gen/steward/worker/v1/operation_pb.js';
+import { codeNamed, RPC_TARGETS } from '../rpc/worker-contract.js';
 import { VERBS, type Verb } from '../rules/operation-id.js';
 
 /** A fault that makes no sense; the message says what would. */
@@ -34,23 +36,13 @@ type Kind = NonNullable<Fault['kind']['case']>;
 
 const RPC_KINDS: readonly Kind[] = ['delay', 'error', 'dropReply', 'dropRequest', 'duplicate'];
 const EFFECT_KINDS: readonly Kind[] = ['delay', 'fail'];
-const KINDS_OF_TARGET: Readonly<Record<string, readonly Kind[]>> = {
-  Submit: [...RPC_KINDS, 'busy'],
-  Get: RPC_KINDS,
-  Cancel: RPC_KINDS,
-  ListRegions: RPC_KINDS,
-  ListEpochs: RPC_KINDS,
-  ListResources: RPC_KINDS,
-  ListTaskGroups: RPC_KINDS,
-  GetTaskResult: RPC_KINDS,
-  ...Object.fromEntries(VERBS.map((verb) => [verb, EFFECT_KINDS])),
-};
+const EFFECT_TARGETS: readonly string[] = VERBS;
 
-const CODES = new Map(
-  Object.entries(Code).flatMap(([name, code]) =>
-    typeof code === 'number' ? [[name.replace(/[a-z](?=[A-Z])/g, '$&_').toLowerCase(), code as Code]] : [],
-  ),
-);
+function kindsOf(target: string): readonly Kind[] | undefined {
+  if (target === OperationService.method.submit.name) return [...RPC_KINDS, 'busy'];
+  if (RPC_TARGETS.includes(target)) return RPC_KINDS;
+  return EFFECT_TARGETS.includes(target) ? EFFECT_KINDS : undefined;
+}
 
 /** The faults that are set, and what they hold up. */
 export class Faults {
@@ -59,9 +51,9 @@ export class Faults {
 
   /** Adds a fault; throws InvalidFault for one that makes no sense. */
   set(fault: Fault): void {
-    const kinds = Object.hasOwn(KINDS_OF_TARGET, fault.target) ? KINDS_OF_TARGET[fault.target] : undefined;
+    const kinds = kindsOf(fault.target);
     if (kinds === undefined) {
-      const known = Object.keys(KINDS_OF_TARGET).join(', ');
+      const known = [...RPC_TARGETS, ...EFFECT_TARGETS].join(', ');
       throw new InvalidFault(`unknown target ${JSON.stringify(fault.target)}: it must be one of ${known}`);
     }
     const { case: kind, value } = fault.kind;
@@ -71,7 +63,7 @@ export class Faults {
       );
     }
     if (value === false) throw new InvalidFault(`${kind} must be true; use ClearFaults to end a fault`);
-    if (kind === 'error' && !CODES.has(value)) {
+    if (kind === 'error' && codeNamed(value) === undefined) {
       throw new InvalidFault(
         `error must be a Connect code such as unavailable, not ${JSON.stringify(value)}`,
       );
@@ -174,7 +166,7 @@ function toRpcStrike(fault: Fault): RpcStrike {
     case 'delay':
       return { kind, delayMs: durationMs(value as Duration) };
     case 'error':
-      return { kind, code: CODES.get(value)! };
+      return { kind, code: codeNamed(value)! };
     case 'busy':
       return { kind, retryAfterMs: durationMs(value) };
     case 'dropReply':

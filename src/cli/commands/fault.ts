@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { Fault, FaultKind } from '../../client/index.js';
+import { VERBS } from '../../rules/operation-id.js';
 import { withClient } from '../connection.js';
 import type { FaultsDocument } from '../documents.js';
 import { formatDuration } from '../duration.js';
@@ -8,8 +9,8 @@ import { type ChangeOptions, connects, duration, example, plans, wholeNumber } f
 import { listing } from '../render.js';
 import { print } from '../terminal.js';
 
-const RPCS = ['Submit', 'Get', 'Cancel', 'ListRegions', 'ListEpochs'];
-const EFFECTS = ['create-region', 'delete-region'];
+/** The delay of `--busy` alone. */
+const BUSY_FOR = '1s';
 const MAX_TIMES = 1_000_000;
 
 export interface FaultOptions extends ChangeOptions {
@@ -41,17 +42,23 @@ export function addFaultCommand(node: Command): void {
           )
           .argument('<node>')
           .optionsGroup('What is disturbed:')
-          .addOption(new Option('--rpc <name>', 'a call to the node').choices(RPCS).conflicts('effect'))
-          .addOption(new Option('--effect <name>', 'what an operation does').choices(EFFECTS))
+          .addOption(
+            new Option('--rpc <name>', 'a call to the node: any but GetNodeInfo').conflicts('effect'),
+          )
+          .addOption(new Option('--effect <verb>', 'what an operation does').choices(VERBS))
           .option('--match <text>', 'only operations whose id contains this')
           .option('--times <n>', 'how often; default: until it is cleared', wholeNumber(1, MAX_TIMES))
           .optionsGroup('How:')
           .option('--delay <duration>', 'rpc: handled later; effect: takes longer', duration)
-          .option('--error <code>', 'rpc: not handled, answers this Connect code, such as unavailable')
+          .option('--error <code>', 'rpc: not handled, answers this Connect code, such as UNAVAILABLE')
           .option('--drop-reply', 'rpc: handled, the reply is lost')
           .option('--drop-request', 'rpc: not handled, never answered')
           .option('--duplicate', 'rpc: handled twice at once')
-          .option('--busy <duration>', 'Submit: refuses what is new, with this delay', duration)
+          .addOption(
+            new Option('--busy [duration]', 'Submit: refuses what is new, to come again after this')
+              .argParser(duration)
+              .preset(BUSY_FOR),
+          )
           .option('--fail <message>', 'effect: ends as FAIL')
           .option('--after-effect', 'with --fail: although it was done')
           .optionsGroup('Or:')
@@ -61,13 +68,16 @@ export function addFaultCommand(node: Command): void {
       ),
     ).action((nodeId: string, options: FaultOptions) => runFault(nodeId, options)),
     'steward node fault node-1 --effect delete-region --delay 20s --times 1',
-    'steward node fault node-2 --rpc Submit --error unavailable',
+    'steward node fault node-2 --rpc Submit --error UNAVAILABLE',
+    'steward node fault node-2 --rpc Submit --drop-reply --times 3',
+    'steward node fault node-2 --list',
     'steward node fault node-2 --clear',
   );
 }
 
 async function runFault(nodeId: string, options: FaultOptions): Promise<void> {
   const asked = whatIsAsked(options);
+  if (asked.do === 'set') await requireKnown(asked.fault, options);
   await withClient(options, async (client) => {
     const faults = await client.nodes.faults(nodeId);
     const before = await faults.list();
@@ -120,7 +130,7 @@ function kindsOf(options: FaultOptions): FaultKind[] {
   const { delay, error, dropReply, dropRequest, duplicate, busy, fail, afterEffect = false } = options;
   return [
     ...(delay === undefined ? [] : [{ kind: 'DELAY' as const, delayMs: delay }]),
-    ...(error === undefined ? [] : [{ kind: 'ERROR' as const, code: error }]),
+    ...(error === undefined ? [] : [{ kind: 'ERROR' as const, code: codeName(error) }]),
     ...(dropReply ? [{ kind: 'DROP_REPLY' as const }] : []),
     ...(dropRequest ? [{ kind: 'DROP_REQUEST' as const }] : []),
     ...(duplicate ? [{ kind: 'DUPLICATE' as const }] : []),
@@ -139,6 +149,23 @@ function requireFit(
   if (rpc !== undefined && kind === 'FAIL')
     throw new UsageError('--fail needs --effect: a call fails with --error');
   if (rpc !== 'Submit' && kind === 'BUSY') throw new UsageError('--busy needs --rpc Submit');
+}
+
+/** As Connect writes it; gRPC has it in capitals, and another spelling of one. */
+function codeName(text: string): string {
+  const name = text.toLowerCase();
+  return name === 'cancelled' ? 'canceled' : name;
+}
+
+/** Against the descriptors of the contract, which help does without. */
+async function requireKnown(fault: Fault, { rpc }: FaultOptions): Promise<void> {
+  const { CODE_NAMES, RPC_TARGETS } = await import('../../rpc/worker-contract.js');
+  if (rpc !== undefined && !RPC_TARGETS.includes(rpc)) {
+    throw new UsageError(`--rpc ${rpc} cannot be disturbed: give one of ${RPC_TARGETS.join(', ')}`);
+  }
+  if (fault.kind === 'ERROR' && !CODE_NAMES.includes(fault.code)) {
+    throw new UsageError(`--error ${fault.code} is no Connect code: give one of ${CODE_NAMES.join(', ')}`);
+  }
 }
 
 function faultTable(faults: readonly Fault[]): string {

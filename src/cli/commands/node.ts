@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
+import type { Node } from '../../client/index.js';
 import { withClient } from '../connection.js';
 import type { HostedReplica, NodeDocument, NodesDocument } from '../documents.js';
-import { formatDuration } from '../duration.js';
+import { type LocalProcess, localProcesses } from '../local-processes.js';
 import { type ConnectionOptions, connects, example } from '../options.js';
-import { aliveCell, details, hostedTable, nodeTable } from '../render.js';
+import { details, heardText, hostedTable, nodeStateCell, nodeTable, processText } from '../render.js';
 import { print } from '../terminal.js';
 import { addFaultCommand } from './fault.js';
+import { addNodeProcessCommands } from './node-process.js';
 
 /** `steward node` */
 export function addNodeCommands(program: Command): void {
@@ -15,7 +17,8 @@ export function addNodeCommands(program: Command): void {
     connects(node.command('list').description('every node that ever registered')).action(
       (options: ConnectionOptions) =>
         withClient(options, async (client) => {
-          const nodes = await client.nodes.list();
+          const processes = await localProcesses(options);
+          const nodes = (await client.nodes.list()).map((found) => withProcess(found, processes));
           print<NodesDocument>(options, { nodes }, () => nodeTable(nodes));
         }),
     ),
@@ -27,7 +30,7 @@ export function addNodeCommands(program: Command): void {
       .argument('<id>')
       .action((id: string, options: ConnectionOptions) =>
         withClient(options, async (client) => {
-          const found = await client.nodes.get(id);
+          const found = withProcess(await client.nodes.get(id), await localProcesses(options));
           const replicas: HostedReplica[] = (await client.regionGroups.list()).flatMap(
             ({ groupId, database, kind, replicas: all }) =>
               all
@@ -38,8 +41,9 @@ export function addNodeCommands(program: Command): void {
             [
               details([
                 ['node', found.nodeId],
-                ['state', aliveCell(found)],
-                ['heard', `${formatDuration(found.silentMs)} ago`],
+                ['state', nodeStateCell(found)],
+                ['heard', heardText(found)],
+                ['process', found.process && processText(found.process)],
                 ['address', found.address],
                 ['incarnation', found.incarnation],
                 ['ledger', found.ledgerId],
@@ -55,4 +59,13 @@ export function addNodeCommands(program: Command): void {
   );
 
   addFaultCommand(node);
+  addNodeProcessCommands(node);
+}
+
+function withProcess(
+  node: Node,
+  processes: ReadonlyMap<string, LocalProcess>,
+): NodesDocument['nodes'][number] {
+  const process = processes.get(node.nodeId);
+  return { ...node, ...(process !== undefined && { process }) };
 }

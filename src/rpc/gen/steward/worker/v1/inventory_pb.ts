@@ -241,7 +241,7 @@ export const ListEpochsResponseSchema: GenMessage<ListEpochsResponse> = /*@__PUR
  */
 export type ResourceEpoch = Message<"steward.worker.v1.ResourceEpoch"> & {
   /**
-   * `region/<catalog id>/<group id>`
+   * What stands between verb and node in operation ids, after its kind: `region/<catalog id>/<group id>`, ...
    *
    * @generated from field: string resource = 1;
    */
@@ -267,6 +267,8 @@ export const ResourceEpochSchema: GenMessage<ResourceEpoch> = /*@__PURE__*/
  */
 export type ListResourcesRequest = Message<"steward.worker.v1.ListResourcesRequest"> & {
   /**
+   * Who is meant; required.
+   *
    * @generated from field: steward.worker.v1.NodeRef node = 1;
    */
   node?: NodeRef | undefined;
@@ -305,6 +307,8 @@ export const ListResourcesRequestSchema: GenMessage<ListResourcesRequest> = /*@_
  */
 export type ListResourcesResponse = Message<"steward.worker.v1.ListResourcesResponse"> & {
   /**
+   * Found when this page was asked for.
+   *
    * @generated from field: repeated steward.worker.v1.ResourceInfo resources = 1;
    */
   resources: ResourceInfo[];
@@ -329,11 +333,15 @@ export const ListResourcesResponseSchema: GenMessage<ListResourcesResponse> = /*
  */
 export type ResourceInfo = Message<"steward.worker.v1.ResourceInfo"> & {
   /**
+   * Which resource.
+   *
    * @generated from field: steward.worker.v1.ResourceRef resource = 1;
    */
   resource?: ResourceRef | undefined;
 
   /**
+   * Optimizer group that it was last started for.
+   *
    * @generated from field: string group = 2;
    */
   group: string;
@@ -353,6 +361,8 @@ export type ResourceInfo = Message<"steward.worker.v1.ResourceInfo"> & {
   processId: string;
 
   /**
+   * That process lives.
+   *
    * @generated from field: bool running = 5;
    */
   running: boolean;
@@ -377,6 +387,8 @@ export const ResourceInfoSchema: GenMessage<ResourceInfo> = /*@__PURE__*/
  */
 export type ListTaskGroupsRequest = Message<"steward.worker.v1.ListTaskGroupsRequest"> & {
   /**
+   * Who is meant; required.
+   *
    * @generated from field: steward.worker.v1.NodeRef node = 1;
    */
   node?: NodeRef | undefined;
@@ -422,6 +434,8 @@ export const ListTaskGroupsRequestSchema: GenMessage<ListTaskGroupsRequest> = /*
  */
 export type ListTaskGroupsResponse = Message<"steward.worker.v1.ListTaskGroupsResponse"> & {
   /**
+   * Known when this page was asked for.
+   *
    * @generated from field: repeated steward.worker.v1.TaskGroupInfo task_groups = 1;
    */
   taskGroups: TaskGroupInfo[];
@@ -446,11 +460,15 @@ export const ListTaskGroupsResponseSchema: GenMessage<ListTaskGroupsResponse> = 
  */
 export type TaskGroupInfo = Message<"steward.worker.v1.TaskGroupInfo"> & {
   /**
+   * Which task group.
+   *
    * @generated from field: steward.worker.v1.TaskGroupRef task_group = 1;
    */
   taskGroup?: TaskGroupRef | undefined;
 
   /**
+   * As it was deployed with.
+   *
    * @generated from field: string owner = 2;
    */
   owner: string;
@@ -463,18 +481,22 @@ export type TaskGroupInfo = Message<"steward.worker.v1.TaskGroupInfo"> & {
   execution: bigint;
 
   /**
+   * Active, or how it ended; an end is final for its execution (I3).
+   *
    * @generated from field: steward.worker.v1.TaskGroupInfo.State state = 4;
    */
   state: TaskGroupInfo_State;
 
   /**
-   * Counters since the job's first start, restored with a checkpoint; they never step back within one execution.
+   * Rows read since the job's first start, restored with a checkpoint; never steps back within one execution.
    *
    * @generated from field: uint64 rows_in = 5;
    */
   rowsIn: bigint;
 
   /**
+   * Rows written, counted likewise.
+   *
    * @generated from field: uint64 rows_out = 6;
    */
   rowsOut: bigint;
@@ -520,26 +542,36 @@ export const TaskGroupInfoSchema: GenMessage<TaskGroupInfo> = /*@__PURE__*/
  */
 export enum TaskGroupInfo_State {
   /**
+   * Never sent.
+   *
    * @generated from enum value: STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * Active: its rows move, or wait to.
+   *
    * @generated from enum value: STATE_RUNNING = 1;
    */
   RUNNING = 1,
 
   /**
+   * Its source ended, and its last checkpoint is committed.
+   *
    * @generated from enum value: STATE_FINISHED = 2;
    */
   FINISHED = 2,
 
   /**
+   * Ended by an error, or by the end of the node's process.
+   *
    * @generated from enum value: STATE_FAILED = 3;
    */
   FAILED = 3,
 
   /**
+   * Ended by CancelTaskGroup.
+   *
    * @generated from enum value: STATE_CANCELED = 4;
    */
   CANCELED = 4,
@@ -556,11 +588,15 @@ export const TaskGroupInfo_StateSchema: GenEnum<TaskGroupInfo_State> = /*@__PURE
  */
 export type GetTaskResultRequest = Message<"steward.worker.v1.GetTaskResultRequest"> & {
   /**
+   * Who is meant; required.
+   *
    * @generated from field: steward.worker.v1.NodeRef node = 1;
    */
   node?: NodeRef | undefined;
 
   /**
+   * The resource whose optimizer was handed the task.
+   *
    * @generated from field: steward.worker.v1.ResourceRef resource = 2;
    */
   resource?: ResourceRef | undefined;
@@ -573,6 +609,8 @@ export type GetTaskResultRequest = Message<"steward.worker.v1.GetTaskResultReque
   taskId: string;
 
   /**
+   * Of the task, as the coordinator handed it out.
+   *
    * @generated from field: uint32 attempt = 4;
    */
   attempt: number;
@@ -590,11 +628,15 @@ export const GetTaskResultRequestSchema: GenMessage<GetTaskResultRequest> = /*@_
  */
 export type GetTaskResultResponse = Message<"steward.worker.v1.GetTaskResultResponse"> & {
   /**
+   * Says whether `result` is set.
+   *
    * @generated from field: steward.worker.v1.GetTaskResultResponse.State state = 1;
    */
   state: GetTaskResultResponse_State;
 
   /**
+   * Set for RESULT.
+   *
    * @generated from field: steward.worker.v1.TaskResult result = 2;
    */
   result?: TaskResult | undefined;
@@ -612,6 +654,8 @@ export const GetTaskResultResponseSchema: GenMessage<GetTaskResultResponse> = /*
  */
 export enum GetTaskResultResponse_State {
   /**
+   * Never sent.
+   *
    * @generated from enum value: STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -651,10 +695,14 @@ export const GetTaskResultResponse_StateSchema: GenEnum<GetTaskResultResponse_St
  */
 export type TaskResult = Message<"steward.worker.v1.TaskResult"> & {
   /**
+   * Always set.
+   *
    * @generated from oneof steward.worker.v1.TaskResult.outcome
    */
   outcome: {
     /**
+     * It was done.
+     *
      * @generated from field: steward.worker.v1.MergedFiles merged = 1;
      */
     value: MergedFiles;
@@ -682,6 +730,8 @@ export const TaskResultSchema: GenMessage<TaskResult> = /*@__PURE__*/
  */
 export type MergedFiles = Message<"steward.worker.v1.MergedFiles"> & {
   /**
+   * What takes the place of the task's inputs, without a row lost or doubled.
+   *
    * @generated from field: repeated steward.worker.v1.DataFile outputs = 1;
    */
   outputs: DataFile[];
@@ -708,11 +758,15 @@ export type DataFile = Message<"steward.worker.v1.DataFile"> & {
   path: string;
 
   /**
+   * How many it holds.
+   *
    * @generated from field: uint64 rows = 2;
    */
   rows: bigint;
 
   /**
+   * Its size.
+   *
    * @generated from field: uint64 bytes = 3;
    */
   bytes: bigint;
@@ -769,6 +823,8 @@ export const InventoryService: GenService<{
    * ListResources answers every optimizer resource of which anything is left on the node, in the order of (catalog id,
    * resource id).
    *
+   * Errors: as ListRegions; UNIMPLEMENTED (the node lacks the capability `resources`).
+   *
    * @generated from rpc steward.worker.v1.InventoryService.ListResources
    */
   listResources: {
@@ -777,8 +833,10 @@ export const InventoryService: GenService<{
     output: typeof ListResourcesResponseSchema;
   },
   /**
-   * ListTaskGroups answers every task group that is active, or ended and not yet superseded or forgotten, in the order of
-   * (catalog id, job id, pipeline, task group).
+   * ListTaskGroups answers every task group that is active, or ended and not yet superseded or forgotten, in the order
+   * of (catalog id, job id, pipeline, task group).
+   *
+   * Errors: as ListRegions; UNIMPLEMENTED (the node lacks the capability `task-groups`).
    *
    * @generated from rpc steward.worker.v1.InventoryService.ListTaskGroups
    */
@@ -789,7 +847,10 @@ export const InventoryService: GenService<{
   },
   /**
    * GetTaskResult answers what became of a task that an optimizer of this node was given, from the outbox in which the
-   * optimizer keeps its results until the coordinator acknowledged them. NONE is an answer like any other.
+   * optimizer keeps its results until the coordinator acknowledged them. NONE is an answer like any other. Changes
+   * nothing: what was asked for stays in the outbox.
+   *
+   * Errors: FAILED_PRECONDITION (`node` is not this node), UNIMPLEMENTED (the node lacks the capability `resources`).
    *
    * @generated from rpc steward.worker.v1.InventoryService.GetTaskResult
    */

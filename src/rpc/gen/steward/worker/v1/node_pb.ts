@@ -54,8 +54,10 @@ export type GetNodeInfoResponse = Message<"steward.worker.v1.GetNodeInfoResponse
   incarnation: bigint;
 
   /**
-   * What the node can do: `regions` (CreateRegion, DeleteRegion, ListRegions), `faults` (FaultService). An operation
-   * that needs one that is missing is REFUSED(UNSUPPORTED). Names that a caller does not know mean nothing to it.
+   * What the node can do: `regions` (CreateRegion, DeleteRegion, ListRegions), `resources` (RequestResource,
+   * ReleaseResource, ListResources, GetTaskResult), `task-groups` (DeployTaskGroup, CancelTaskGroup, ListTaskGroups),
+   * `faults` (FaultService). An operation that needs one that is missing is REFUSED(UNSUPPORTED). Names that a caller
+   * does not know mean nothing to it.
    *
    * @generated from field: repeated string capabilities = 4;
    */

@@ -230,10 +230,10 @@ export const CancelResponseSchema: GenMessage<CancelResponse> = /*@__PURE__*/
 export type Operation = Message<"steward.worker.v1.Operation"> & {
   /**
    * `<verb>/<resource>/<node>@<epoch>#<attempt>`, for example `delete-region/6f9c.../42/node-1@17#1`; the resource is
-   * `<catalog id>/<group id>`, `<catalog id>/<resource id>` or `<catalog id>/<job id>/<pipeline>/<task group>`. It says the
-   * same as the request, else REFUSED(INVALID_ARGUMENT). At most 512 bytes. It holds no id of the caller's, so that
-   * whoever drives the work on asks with the same id and joins it (I2). The attempt starts at 1 and is raised only after
-   * FAIL (I3).
+   * `<catalog id>/<group id>`, `<catalog id>/<resource id>` or `<catalog id>/<job id>/<pipeline>/<task group>`. It says
+   * the same as the request, else REFUSED(INVALID_ARGUMENT). At most 512 bytes. It holds no id of the caller's, so that
+   * whoever drives the work on asks with the same id and joins it (I2). The attempt starts at 1 and is raised only
+   * after FAIL (I3).
    *
    * @generated from field: string operation_id = 1;
    */
@@ -444,10 +444,15 @@ export const ResourceRefSchema: GenMessage<ResourceRef> = /*@__PURE__*/
  * `resource` in the status; the process of an older launch is ended first, and the new one inherits its outbox. What
  * becomes of the process afterwards is told by ListResources and by its own heartbeats, never by this operation.
  *
+ * FAIL: nothing of this launch runs. Can be canceled until the process was started. A process that outlives the node's
+ * own is found again at its next start, never started twice (I2).
+ *
  * @generated from message steward.worker.v1.RequestResource
  */
 export type RequestResource = Message<"steward.worker.v1.RequestResource"> & {
   /**
+   * Which resource; the same as in the operation id.
+   *
    * @generated from field: steward.worker.v1.ResourceRef resource = 1;
    */
   resource?: ResourceRef | undefined;
@@ -492,10 +497,14 @@ export const RequestResourceSchema: GenMessage<RequestResource> = /*@__PURE__*/
  * Ends the optimizer process and removes all that it left on the node, results that nobody acknowledged included.
  * SUCCESS when nothing of the resource is left here, also when there was nothing before. Cancel does not end it.
  *
+ * FAIL: something is left; a new attempt goes on. When the node stops while it runs, it goes on after the next start.
+ *
  * @generated from message steward.worker.v1.ReleaseResource
  */
 export type ReleaseResource = Message<"steward.worker.v1.ReleaseResource"> & {
   /**
+   * Which resource; the same as in the operation id.
+   *
    * @generated from field: steward.worker.v1.ResourceRef resource = 1;
    */
   resource?: ResourceRef | undefined;
@@ -522,11 +531,15 @@ export type ResourceStarted = Message<"steward.worker.v1.ResourceStarted"> & {
   processId: string;
 
   /**
+   * As given to the process.
+   *
    * @generated from field: uint32 threads = 2;
    */
   threads: number;
 
   /**
+   * As given to the process.
+   *
    * @generated from field: uint32 memory_mb = 3;
    */
   memoryMb: number;
@@ -567,11 +580,15 @@ export type TaskGroupRef = Message<"steward.worker.v1.TaskGroupRef"> & {
   jobId: string;
 
   /**
+   * Number of the pipeline within the job, from 0.
+   *
    * @generated from field: uint32 pipeline = 3;
    */
   pipeline: number;
 
   /**
+   * Number of the task group within the pipeline, from 0.
+   *
    * @generated from field: uint32 task_group = 4;
    */
   taskGroup: number;
@@ -589,10 +606,15 @@ export const TaskGroupRefSchema: GenMessage<TaskGroupRef> = /*@__PURE__*/
  * how the task group ended is a record of its own (ListTaskGroups, NotifyTaskStatus). A higher execution over one that
  * is active ends as FAIL(ALREADY_EXISTS): cancel that first. After an end it is a legitimate new run.
  *
+ * Looking whether one is active and starting it is one step: of any number of concurrent calls one starts it, and all
+ * are answered the same (I2). A node that restarts never resumes a task group by itself: it is recorded as FAILED.
+ *
  * @generated from message steward.worker.v1.DeployTaskGroup
  */
 export type DeployTaskGroup = Message<"steward.worker.v1.DeployTaskGroup"> & {
   /**
+   * Which task group; the same as in the operation id.
+   *
    * @generated from field: steward.worker.v1.TaskGroupRef task_group = 1;
    */
   taskGroup?: TaskGroupRef | undefined;
@@ -605,6 +627,8 @@ export type DeployTaskGroup = Message<"steward.worker.v1.DeployTaskGroup"> & {
   owner: string;
 
   /**
+   * Where rows come from; required.
+   *
    * @generated from field: steward.worker.v1.TaskGroupSource source = 3;
    */
   source?: TaskGroupSource | undefined;
@@ -617,6 +641,8 @@ export type DeployTaskGroup = Message<"steward.worker.v1.DeployTaskGroup"> & {
   transform: string;
 
   /**
+   * Where rows go; required.
+   *
    * @generated from field: steward.worker.v1.TaskGroupSink sink = 5;
    */
   sink?: TaskGroupSink | undefined;
@@ -655,16 +681,22 @@ export const DeployTaskGroupSchema: GenMessage<DeployTaskGroup> = /*@__PURE__*/
  */
 export type TaskGroupSource = Message<"steward.worker.v1.TaskGroupSource"> & {
   /**
+   * Required.
+   *
    * @generated from oneof steward.worker.v1.TaskGroupSource.kind
    */
   kind: {
     /**
+     * Ends when all files were read.
+     *
      * @generated from field: steward.worker.v1.FileSource files = 1;
      */
     value: FileSource;
     case: "files";
   } | {
     /**
+     * Ends after its last row, if it has one.
+     *
      * @generated from field: steward.worker.v1.RateSource rate = 2;
      */
     value: RateSource;
@@ -686,6 +718,8 @@ export const TaskGroupSourceSchema: GenMessage<TaskGroupSource> = /*@__PURE__*/
  */
 export type FileSource = Message<"steward.worker.v1.FileSource"> & {
   /**
+   * Absolute paths that the node can read; 1 or more.
+   *
    * @generated from field: repeated string paths = 1;
    */
   paths: string[];
@@ -712,18 +746,22 @@ export const FileSourceSchema: GenMessage<FileSource> = /*@__PURE__*/
  */
 export type RateSource = Message<"steward.worker.v1.RateSource"> & {
   /**
+   * The first `seq`.
+   *
    * @generated from field: uint64 first = 1;
    */
   first: bigint;
 
   /**
-   * 0: without end.
+   * How many; 0: without end.
    *
    * @generated from field: uint64 rows = 2;
    */
   rows: bigint;
 
   /**
+   * Of all sub-tasks together; 1 or more.
+   *
    * @generated from field: uint32 rows_per_second = 3;
    */
   rowsPerSecond: number;
@@ -743,6 +781,8 @@ export const RateSourceSchema: GenMessage<RateSource> = /*@__PURE__*/
  */
 export type TaskGroupSink = Message<"steward.worker.v1.TaskGroupSink"> & {
   /**
+   * Absolute path of a directory that the node can write to; made when it is missing.
+   *
    * @generated from field: string directory = 1;
    */
   directory: string;
@@ -783,16 +823,22 @@ export type TaskGroupCheckpoint = Message<"steward.worker.v1.TaskGroupCheckpoint
   position: Uint8Array;
 
   /**
+   * What is published with it, and nothing else; publishing one that is published already is done.
+   *
    * @generated from field: repeated steward.worker.v1.Part parts = 3;
    */
   parts: Part[];
 
   /**
+   * Rows read up to it, since the first start of the job.
+   *
    * @generated from field: uint64 rows_in = 4;
    */
   rowsIn: bigint;
 
   /**
+   * Rows written up to it, since the first start of the job.
+   *
    * @generated from field: uint64 rows_out = 5;
    */
   rowsOut: bigint;
@@ -826,11 +872,15 @@ export type Part = Message<"steward.worker.v1.Part"> & {
   published: string;
 
   /**
+   * How many it holds.
+   *
    * @generated from field: uint64 rows = 3;
    */
   rows: bigint;
 
   /**
+   * Its size.
+   *
    * @generated from field: uint64 bytes = 4;
    */
   bytes: bigint;
@@ -852,11 +902,15 @@ export const PartSchema: GenMessage<Part> = /*@__PURE__*/
  */
 export type CancelTaskGroup = Message<"steward.worker.v1.CancelTaskGroup"> & {
   /**
+   * Which task group; the same as in the operation id.
+   *
    * @generated from field: steward.worker.v1.TaskGroupRef task_group = 1;
    */
   taskGroup?: TaskGroupRef | undefined;
 
   /**
+   * Commit a last checkpoint before the end.
+   *
    * @generated from field: bool savepoint = 2;
    */
   savepoint: boolean;
@@ -930,6 +984,8 @@ export type OperationStatus = Message<"steward.worker.v1.OperationStatus"> & {
    */
   result: {
     /**
+     * Of RequestResource; never changes.
+     *
      * @generated from field: steward.worker.v1.ResourceStarted resource = 8;
      */
     value: ResourceStarted;
@@ -1012,8 +1068,8 @@ export enum OperationError_Code {
   UNSPECIFIED = 0,
 
   /**
-   * The region exists with another database or kind, and was not touched. A new attempt ends the same way until
-   * somebody has deleted that region.
+   * The region exists with another database or kind, or the task group is active with an older execution; it was not
+   * touched. A new attempt ends the same way until somebody has deleted or canceled that.
    *
    * @generated from enum value: CODE_ALREADY_EXISTS = 1;
    */

@@ -134,7 +134,10 @@ async function optimizing(db: Kysely<unknown>): Promise<void> {
     CREATE TABLE optimizer_group (
       name text PRIMARY KEY,
       container text NOT NULL,
+      -- Handed to every optimizer of the group.
       properties jsonb NOT NULL DEFAULT '{}',
+      -- What an operator set of GroupSettings (src/rules/keeping.ts); the rest has its defaults.
+      settings jsonb NOT NULL DEFAULT '{}',
       created_by text NOT NULL,
       created_at timestamptz NOT NULL DEFAULT now()
     );

@@ -1,4 +1,5 @@
 import type { ColumnType, Generated } from 'kysely';
+import type { GroupSettings } from '../rules/keeping.js';
 import type { ProcessState, ResourceState, TableStatus, TaskState } from '../rules/optimizing-states.js';
 import type { OptimizingKind, RegionKind, RegionWorkflow } from '../rules/words.js';
 
@@ -156,7 +157,10 @@ interface OptimizerGroupTable {
   name: string;
   /** Name of the container that starts its optimizers. */
   container: string;
+  /** Handed to every optimizer of the group. */
   properties: Json<Record<string, string>>;
+  /** What an operator set; the rest has its defaults. */
+  settings: Json<Partial<GroupSettings>>;
   created_by: string;
   created_at: CreatedAt;
 }

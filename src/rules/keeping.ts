@@ -1,0 +1,232 @@
+/**
+ * Keeping the optimizers of a group alive: what one cycle of `keepOptimizerGroup` does, decided from values alone. A
+ * resource without a live optimizer is an *orphan*; it has a grace in which its optimizer may come (back) by itself.
+ */
+
+/** Settings of a group; times in milliseconds. */
+export interface GroupSettings {
+  readonly autoRestart: boolean;
+  /** Restarts of one orphan before it is cleaned up. */
+  readonly maxRetries: number;
+  /** From the first detection of an orphan, and between its restarts, counted from the last one. */
+  readonly gracePeriodMs: number;
+  /** An optimizer that is silent for longer is gone. */
+  readonly heartbeatTimeoutMs: number;
+  /** Threads that the group must have. */
+  readonly minParallelism: number;
+  /** New requests that never registered, after which the effective minimum falls to the live threads. */
+  readonly maxKeepingAttempts: number;
+  /** Most threads of one resource that the keeper requests. */
+  readonly threadsPerOptimizer: number;
+  readonly memoryMbPerOptimizer: number;
+}
+
+export const DEFAULT_GROUP_SETTINGS: GroupSettings = {
+  autoRestart: false,
+  maxRetries: 5,
+  gracePeriodMs: 5 * 60_000,
+  heartbeatTimeoutMs: 60_000,
+  minParallelism: 0,
+  maxKeepingAttempts: 3,
+  threadsPerOptimizer: 4,
+  memoryMbPerOptimizer: 512,
+};
+
+/** A resource as the catalog has it. */
+export interface KeptResource {
+  readonly resourceId: string;
+  readonly threads: number;
+  /** Number of its launch. */
+  readonly launch: number;
+  /** Whether any optimizer ever registered for it. */
+  readonly everRegistered: boolean;
+  readonly releasing: boolean;
+  /** What its container can do; `UNKNOWN` when it is not configured any more. */
+  readonly container: 'RESTARTS' | 'OPTS_OUT' | 'UNKNOWN';
+}
+
+/** An optimizer whose heartbeats come. */
+export interface LiveOptimizer {
+  readonly resourceId: string;
+  readonly threads: number;
+  /** How long it has been registered. */
+  readonly aliveMs: number;
+}
+
+/** What the keeper remembers of a resource that has, or lately had, no live optimizer. */
+export interface OrphanMemory {
+  readonly firstSeenMs: number;
+  /** Launch that was found without an optimizer: the next one asks for exactly one more. */
+  readonly launch: number;
+  readonly attempts: number;
+  readonly lastRestartMs?: number;
+  /** The container did not take the last restart: its threads are counted on no more. */
+  readonly restartFailed?: boolean;
+  /** It was told already that its container opts out, or is unknown. */
+  readonly toldOptOut?: boolean;
+  /** Its request never registered within the grace, and that was counted. */
+  readonly countedAsKeeping?: boolean;
+}
+
+/** What survives from cycle to cycle, in the history of the workflow. Plain JSON. */
+export interface KeeperState {
+  readonly orphans: Readonly<Record<string, OrphanMemory>>;
+  /** New requests in a row that never registered. */
+  readonly keepingAttempts: number;
+  /** Live threads at which the effective minimum was given up; missing while the configured one applies. */
+  readonly loweredAt?: number;
+  /** Names what the next cycle requests, so that a repeated cycle asks for the same. */
+  readonly cycle: number;
+}
+
+export const NEW_KEEPER: KeeperState = { orphans: {}, keepingAttempts: 0, cycle: 1 };
+
+export type KeepingAction =
+  /** Start it again in its place: launch n+1, set only from n. */
+  | {
+      readonly kind: 'restart';
+      readonly resourceId: string;
+      readonly fromLaunch: number;
+      readonly attempt: number;
+    }
+  /** Its restarts are used up: release it, unless an optimizer registered meanwhile and lives. */
+  | { readonly kind: 'cleanUp'; readonly resourceId: string; readonly attempts: number }
+  /** Its container is not ours to restart: said once per orphaning. */
+  | { readonly kind: 'tellOptOut'; readonly resourceId: string; readonly because: 'OPTS_OUT' | 'UNKNOWN' }
+  | { readonly kind: 'request'; readonly threads: number };
+
+export interface KeepingView {
+  readonly nowMs: number;
+  readonly settings: GroupSettings;
+  readonly resources: readonly KeptResource[];
+  readonly optimizers: readonly LiveOptimizer[];
+}
+
+export interface KeepingDecision {
+  readonly actions: readonly KeepingAction[];
+  /** As if every action succeeded; {@link afterFailedRestart} corrects that. */
+  readonly state: KeeperState;
+  readonly effectiveMinParallelism: number;
+}
+
+/** When an orphan is restarted, or cleaned up, next. */
+export function nextTurnMs(orphan: OrphanMemory, { gracePeriodMs }: GroupSettings): number {
+  return (orphan.lastRestartMs ?? orphan.firstSeenMs) + gracePeriodMs;
+}
+
+/** What one cycle does. Deciding again from the same view and state gives the same. */
+export function decideKeeping(view: KeepingView, state: KeeperState): KeepingDecision {
+  const { nowMs, settings, resources } = view;
+  const optimizerOf = new Map(view.optimizers.map((optimizer) => [optimizer.resourceId, optimizer]));
+  const orphans: Record<string, OrphanMemory> = {};
+  const actions: KeepingAction[] = [];
+  let { keepingAttempts } = state;
+  let expectedThreads = 0;
+
+  for (const resource of resources) {
+    const { resourceId } = resource;
+    const known = state.orphans[resourceId];
+    const optimizer = optimizerOf.get(resourceId);
+    if (optimizer !== undefined) {
+      // It keeps its attempts until it has lived for one grace: what dies right after every restart is still dying.
+      if (known !== undefined && known.attempts > 0 && optimizer.aliveMs < settings.gracePeriodMs) {
+        orphans[resourceId] = { ...known, launch: resource.launch };
+      }
+      continue;
+    }
+    if (resource.releasing) continue;
+    const orphan: OrphanMemory = known ?? { firstSeenMs: nowMs, launch: resource.launch, attempts: 0 };
+    const due = nowMs >= nextTurnMs(orphan, settings);
+    const verdict = due ? decideOrphan(resource, orphan, view) : waiting(resource, orphan);
+    if (verdict.action !== undefined) actions.push(verdict.action);
+    if (verdict.orphan !== undefined) orphans[resourceId] = verdict.orphan;
+    if (verdict.countsAsKeeping) keepingAttempts += 1;
+    if (verdict.expected) expectedThreads += resource.threads;
+  }
+
+  const liveThreads = sum(view.optimizers.map(({ threads }) => threads));
+  const capacityCame = state.loweredAt !== undefined && liveThreads > state.loweredAt;
+  const newcomerLives = Object.keys(state.orphans).some(
+    (id) => optimizerOf.has(id) && !state.orphans[id]!.countedAsKeeping,
+  );
+  if (capacityCame || newcomerLives) keepingAttempts = 0;
+  const isLowered = keepingAttempts >= settings.maxKeepingAttempts && settings.maxKeepingAttempts > 0;
+  const effectiveMinParallelism = isLowered
+    ? Math.min(liveThreads, settings.minParallelism)
+    : settings.minParallelism;
+  const missing = effectiveMinParallelism - liveThreads - expectedThreads;
+  for (let left = missing; left > 0; left -= settings.threadsPerOptimizer) {
+    actions.push({ kind: 'request', threads: Math.min(left, settings.threadsPerOptimizer) });
+  }
+  return {
+    actions,
+    state: {
+      orphans,
+      keepingAttempts,
+      ...(isLowered ? { loweredAt: capacityCame ? liveThreads : (state.loweredAt ?? liveThreads) } : {}),
+      cycle: state.cycle + 1,
+    },
+    effectiveMinParallelism,
+  };
+}
+
+interface OrphanVerdict {
+  readonly orphan?: OrphanMemory;
+  readonly action?: KeepingAction;
+  /** Its threads are on their way: nothing is requested in their stead. */
+  readonly expected: boolean;
+  readonly countsAsKeeping?: boolean;
+}
+
+/** In its grace: its optimizer may come by itself. */
+function waiting(resource: KeptResource, orphan: OrphanMemory): OrphanVerdict {
+  const isOurs = resource.container === 'RESTARTS' || orphan.toldOptOut !== true;
+  return { orphan, expected: isOurs && orphan.restartFailed !== true };
+}
+
+function decideOrphan(resource: KeptResource, orphan: OrphanMemory, view: KeepingView): OrphanVerdict {
+  const { nowMs, settings } = view;
+  const { resourceId, container } = resource;
+  if (container !== 'RESTARTS') {
+    if (orphan.toldOptOut) return { orphan, expected: false };
+    return {
+      orphan: { ...orphan, toldOptOut: true },
+      action: { kind: 'tellOptOut', resourceId, because: container },
+      expected: false,
+    };
+  }
+  const countsAsKeeping = !resource.everRegistered && orphan.countedAsKeeping !== true;
+  const counted = countsAsKeeping ? { ...orphan, countedAsKeeping: true } : orphan;
+  if (!settings.autoRestart) {
+    // A request that never came to life is of no use to anybody; what was alive once is left to the operator.
+    if (resource.everRegistered) return { orphan: counted, expected: false, countsAsKeeping };
+    const action: KeepingAction = { kind: 'cleanUp', resourceId, attempts: orphan.attempts };
+    return { action, expected: false, countsAsKeeping };
+  }
+  if (orphan.attempts >= settings.maxRetries) {
+    const action: KeepingAction = { kind: 'cleanUp', resourceId, attempts: orphan.attempts };
+    return { orphan: counted, action, expected: false, countsAsKeeping };
+  }
+  const attempt = orphan.attempts + 1;
+  const { restartFailed: _, ...rest } = counted;
+  return {
+    orphan: { ...rest, attempts: attempt, lastRestartMs: nowMs, launch: orphan.launch + 1 },
+    action: { kind: 'restart', resourceId, fromLaunch: orphan.launch, attempt },
+    expected: true,
+    countsAsKeeping,
+  };
+}
+
+/**
+ * The state after a restart that the container did not take: it counts as an attempt, and its threads are no more
+ * expected.
+ */
+export function afterFailedRestart(state: KeeperState, resourceId: string): KeeperState {
+  const orphan = state.orphans[resourceId];
+  if (orphan === undefined) return state;
+  return { ...state, orphans: { ...state.orphans, [resourceId]: { ...orphan, restartFailed: true } } };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -14,6 +14,8 @@ const CHECKS = [
   ['format and lint', 'biome check --error-on-warnings .'],
   ['floating promises', 'oxlint --type-aware --deny-warnings src workflows activities test bench'],
   ['protocol buffers', 'buf lint'],
+  // A file, so that a shallow clone without tags has it too.
+  ['contract as last released', 'buf breaking --against proto/contract-as-last-released.binpb'],
   ['generated code', `buf generate --template ${scratch}/buf.gen.yaml && diff -r ${scratch}/gen src/rpc/gen`],
 ];
 

@@ -20,6 +20,14 @@ export interface ClusterOptions {
   ownTemporalDb?: boolean;
 }
 
+export interface NodeOptions {
+  /** Where it keeps its data; one of its own by default. */
+  directory?: string;
+  flags?: readonly string[];
+  /** Whether it takes faults; true by default. */
+  allowFaults?: boolean;
+}
+
 /** Temporal, catalog, coordinator, worker and nodes, each a real process. */
 export interface Cluster {
   temporal: TestTemporal;
@@ -38,7 +46,7 @@ export interface Cluster {
   temporalAddress: string;
   coordinatorUrl: string;
   /** One more node, for example a replacement with a new disk. */
-  addNode(id: string, options?: { directory?: string; flags?: readonly string[] }): Promise<TestProcess>;
+  addNode(id: string, options?: NodeOptions): Promise<TestProcess>;
   /** Ends every process and removes the data; what fails does not keep the rest from ending. */
   stop(): Promise<void>;
 }
@@ -93,7 +101,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     const nodes = new Map<string, { process: TestProcess; url: string; directory: string }>();
     const addNode: Cluster['addNode'] = async (
       id,
-      { directory: data = `${directory.path}/${id}`, flags = [] } = {},
+      { directory: data = `${directory.path}/${id}`, flags = [], allowFaults = true } = {},
     ) => {
       const listen = `127.0.0.1:${await freePort()}`;
       const process = await start({
@@ -104,7 +112,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
           `--listen=${listen}`,
           `--data=${data}`,
           `--coordinator=${coordinatorUrl}`,
-          '--allow-faults',
+          ...(allowFaults ? ['--allow-faults'] : []),
           ...(typeof options.nodeFlags === 'function' ? options.nodeFlags(id) : (options.nodeFlags ?? [])),
           ...flags,
         ],

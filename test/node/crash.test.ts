@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { OperationState } from '../../src/rpc/gen/steward/worker/v1/operation_pb.js';
 import { eventually } from '../support/eventually.js';
-import { type NodeProcess, startNode } from './node-process.js';
+import { nodeForEachTest } from './node-process.js';
 import {
   ALL_FILES,
   CATALOG,
@@ -23,11 +23,7 @@ import {
   submit,
 } from './region-operations.js';
 
-let node: NodeProcess;
-beforeEach(async () => {
-  node = await startNode();
-});
-afterEach(() => node.end());
+const node = nodeForEachTest();
 
 async function staged(groupId: number): Promise<void> {
   await eventually('the region is staged', () => {

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { RegionInfo_State } from '../../src/rpc/gen/steward/worker/v1/inventory_pb.js';
 import { OperationState, RegionKind } from '../../src/rpc/gen/steward/worker/v1/operation_pb.js';
 import { eventually } from '../support/eventually.js';
-import { type NodeProcess, startNode } from './node-process.js';
+import { nodeForAllTests } from './node-process.js';
 import {
   ALL_FILES,
   CATALOG,
@@ -24,11 +24,7 @@ import {
 } from './region-operations.js';
 
 describe('a region on disk', () => {
-  let node: NodeProcess;
-  beforeAll(async () => {
-    node = await startNode();
-  });
-  afterAll(() => node.end());
+  const node = nodeForAllTests();
 
   test('is made whole: what it is, its peer, its data files', async () => {
     expect(await finish(node, creation(1, { kind: RegionKind.SCHEMA }))).toEqual(['SUCCESS']);
@@ -137,11 +133,7 @@ describe('a region on disk', () => {
 });
 
 describe('the inventory', () => {
-  let node: NodeProcess;
-  beforeAll(async () => {
-    node = await startNode();
-  });
-  afterAll(() => node.end());
+  const node = nodeForAllTests();
 
   test('tells what is on disk: planted by hand with epoch 0, deleted by hand not at all', async () => {
     await finish(node, creation(1, { epoch: 3 }), creation(2));

@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type NodeProcess, startNode } from './node-process.js';
+import { describe, expect, test } from 'vitest';
+import { nodeForAllTests } from './node-process.js';
 import {
   ALL_FILES,
   creation,
@@ -16,11 +16,7 @@ import {
 } from './region-operations.js';
 
 describe('the past is fenced (I9)', () => {
-  let node: NodeProcess;
-  beforeAll(async () => {
-    node = await startNode();
-  });
-  afterAll(() => node.end());
+  const node = nodeForAllTests();
 
   test('a create that was delayed past the delete of its group does not bring the region back', async () => {
     expect(await finish(node, deletion(1, { epoch: 7 }))).toEqual(['SUCCESS']);

@@ -1,4 +1,4 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import {
   Code,
@@ -7,13 +7,14 @@ import {
   type UnaryRequest,
   type UnaryResponse,
 } from '@connectrpc/connect';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { faultInterceptor } from '../../src/node/fault-interceptor.js';
 import { Faults } from '../../src/node/faults.js';
 import { FaultSchema } from '../../src/rpc/gen/steward/worker/v1/fault_pb.js';
 import { OperationService, SubmitRequestSchema } from '../../src/rpc/gen/steward/worker/v1/operation_pb.js';
+import { RPC_TARGETS } from '../../src/rpc/worker-contract.js';
 import { eventually } from '../support/eventually.js';
-import { connect, type NodeProcess, startNode } from './node-process.js';
+import { connect, nodeForEachTest, startNode } from './node-process.js';
 import {
   ALL_FILES,
   creation,
@@ -29,11 +30,9 @@ import {
   submit,
 } from './region-operations.js';
 
-let node: NodeProcess;
-beforeEach(async () => {
-  node = await startNode();
-});
-afterEach(() => node.end());
+const node = nodeForEachTest();
+
+type FaultKind = MessageInitShape<typeof FaultSchema>['kind'] & {};
 
 async function codeOf(call: Promise<unknown>): Promise<string> {
   return call.then(
@@ -153,6 +152,39 @@ describe('faults of calls', () => {
     expect(await codeOf(statusOf(node, creation(1)))).toBe('Unavailable');
     expect(await codeOf(statusOf(node, creation(1)))).toBe('Aborted');
     expect(await codeOf(statusOf(node, creation(1)))).toBe('answered');
+  });
+});
+
+describe('every call of the contract, but for GetNodeInfo,', () => {
+  /** Names the node, and asks for nothing in particular. */
+  const call = (rpc: string, timeoutMs?: number): Promise<string> => {
+    const clients: object = { ...node.operations, ...node.inventory };
+    const method = `${rpc[0]!.toLowerCase()}${rpc.slice(1)}` as keyof typeof clients;
+    const ask: (request: object, options: object) => Promise<unknown> = clients[method];
+    return codeOf(ask({ node: node.ref }, timeoutMs === undefined ? {} : { timeoutMs }));
+  };
+
+  test('can be disturbed in every way', async () => {
+    const undisturbed: string[] = [];
+    for (const target of RPC_TARGETS) {
+      const answer = await call(target);
+      const disturb = (kind: FaultKind) => setFault(node, { target, times: 1, kind });
+      await disturb({ case: 'error', value: 'data_loss' });
+      if ((await call(target)) !== 'DataLoss') undisturbed.push(`${target} error`);
+      await disturb({ case: 'dropReply', value: true });
+      if ((await call(target)) !== 'Internal') undisturbed.push(`${target} drop_reply`);
+      await disturb({ case: 'dropRequest', value: true });
+      if ((await call(target, 50)) !== 'DeadlineExceeded') undisturbed.push(`${target} drop_request`);
+      await disturb(FOR_EVER);
+      const late = call(target);
+      await struck();
+      await node.faults.clearFaults({});
+      if ((await late) !== answer) undisturbed.push(`${target} delay`);
+      await disturb({ case: 'duplicate', value: true });
+      if ((await call(target)) !== answer) undisturbed.push(`${target} duplicate`);
+      await struck();
+    }
+    expect(undisturbed).toEqual([]);
   });
 });
 

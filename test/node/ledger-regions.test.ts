@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { RegionKind } from '../../src/rpc/gen/steward/worker/v1/operation_pb.js';
-import { type NodeProcess, startNode } from './node-process.js';
+import { nodeForEachTest } from './node-process.js';
 import {
   cancel,
   creation,
@@ -17,11 +17,7 @@ import {
   submit,
 } from './region-operations.js';
 
-let node: NodeProcess;
-beforeEach(async () => {
-  node = await startNode({ flags: ['--regions', 'ledger'] });
-});
-afterEach(() => node.end());
+const node = nodeForEachTest({ flags: ['--regions', 'ledger'] });
 
 test('a region is an entry of the ledger, and no file', async () => {
   expect(await finish(node, creation(2), creation(10), creation(1))).toEqual(Array(3).fill('SUCCESS'));

@@ -1,5 +1,6 @@
 import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { FaultService } from '../../src/rpc/gen/steward/worker/v1/fault_pb.js';
 import { InventoryService } from '../../src/rpc/gen/steward/worker/v1/inventory_pb.js';
 import { NodeService } from '../../src/rpc/gen/steward/worker/v1/node_pb.js';
@@ -98,6 +99,42 @@ export async function startNode(options: NodeProcessOptions = {}): Promise<NodeP
       if (process.running) await process.kill();
       await home.remove();
     },
+  };
+}
+
+/** A new node for each test of the file or `describe`, ended after it. */
+export function nodeForEachTest(options?: NodeProcessOptions): NodeProcess {
+  const { node, start, end } = nodeBetween(options);
+  beforeEach(start);
+  afterEach(end);
+  return node;
+}
+
+/** One node for all tests of the `describe`, ended after the last one; no fault outlives the test that set it. */
+export function nodeForAllTests(options?: NodeProcessOptions): NodeProcess {
+  const { node, start, end } = nodeBetween(options);
+  beforeAll(start);
+  afterEach(async () => {
+    await node.faults.clearFaults({});
+  });
+  afterAll(end);
+  return node;
+}
+
+/** A node that stands for the one which runs between `start` and `end`. */
+function nodeBetween(options?: NodeProcessOptions) {
+  let running: NodeProcess | undefined;
+  return {
+    node: new Proxy({} as NodeProcess, {
+      get(_, key) {
+        if (running === undefined) throw new Error('the node has not been started yet');
+        return running[key as keyof NodeProcess];
+      },
+    }),
+    start: async () => {
+      running = await startNode(options);
+    },
+    end: () => running?.end(),
   };
 }
 

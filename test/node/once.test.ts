@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { OperationState, RegionKind } from '../../src/rpc/gen/steward/worker/v1/operation_pb.js';
-import { connect, type NodeProcess, startNode } from './node-process.js';
+import { connect, nodeForAllTests } from './node-process.js';
 import {
   ALL_FILES,
   creation,
@@ -19,11 +19,7 @@ import {
 } from './region-operations.js';
 
 describe('one operation id takes effect once (I2) and its end is final (I3)', () => {
-  let node: NodeProcess;
-  beforeAll(async () => {
-    node = await startNode();
-  });
-  afterAll(() => node.end());
+  const node = nodeForAllTests();
 
   /** A fault that does nothing but count the effects that begin. */
   async function countEffects(target: string, match: string): Promise<() => Promise<number>> {

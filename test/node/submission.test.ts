@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { RegionKind } from '../../src/rpc/gen/steward/worker/v1/operation_pb.js';
-import { type NodeProcess, startNode } from './node-process.js';
+import { nodeForAllTests, startNode } from './node-process.js';
 import {
   CATALOG,
   cancel,
@@ -33,11 +33,7 @@ async function errorOf(call: Promise<unknown>): Promise<ConnectError> {
 }
 
 describe('bad input is refused as a whole and harms nothing else (I10)', () => {
-  let node: NodeProcess;
-  beforeAll(async () => {
-    node = await startNode();
-  });
-  afterAll(() => node.end());
+  const node = nodeForAllTests();
 
   const good = creation(1);
   const region = { catalogId: CATALOG, groupId: 1n };
@@ -184,11 +180,7 @@ describe('back-pressure', () => {
 });
 
 describe('Cancel', () => {
-  let node: NodeProcess;
-  beforeAll(async () => {
-    node = await startNode();
-  });
-  afterAll(() => node.end());
+  const node = nodeForAllTests();
 
   test('a running creation ends as FAIL(CANCELED) and leaves nothing', async () => {
     await setFault(node, { target: 'create-region', match: '/1/', times: 1, kind: FOR_EVER });

@@ -137,7 +137,7 @@ export function decideKeeping(view: KeepingView, state: KeeperState): KeepingDec
     if (resource.releasing) continue;
     const orphan: OrphanMemory = known ?? { firstSeenMs: nowMs, launch: resource.launch, attempts: 0 };
     const due = nowMs >= nextTurnMs(orphan, settings);
-    const verdict = due ? decideOrphan(resource, orphan, view) : waiting(resource, orphan);
+    const verdict = due ? decideOrphan(resource, orphan, view) : waiting(orphan);
     if (verdict.action !== undefined) actions.push(verdict.action);
     if (verdict.orphan !== undefined) orphans[resourceId] = verdict.orphan;
     if (verdict.countsAsKeeping) keepingAttempts += 1;
@@ -179,9 +179,8 @@ interface OrphanVerdict {
 }
 
 /** In its grace: its optimizer may come by itself. */
-function waiting(resource: KeptResource, orphan: OrphanMemory): OrphanVerdict {
-  const isOurs = resource.container === 'RESTARTS' || orphan.toldOptOut !== true;
-  return { orphan, expected: isOurs && orphan.restartFailed !== true };
+function waiting(orphan: OrphanMemory): OrphanVerdict {
+  return { orphan, expected: orphan.restartFailed !== true };
 }
 
 function decideOrphan(resource: KeptResource, orphan: OrphanMemory, view: KeepingView): OrphanVerdict {

@@ -1,0 +1,273 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  afterFailedRestart,
+  DEFAULT_GROUP_SETTINGS,
+  decideKeeping,
+  type GroupSettings,
+  type KeeperState,
+  type KeepingAction,
+  type KeepingView,
+  type KeptResource,
+  type LiveOptimizer,
+  NEW_KEEPER,
+} from '../../src/rules/keeping.js';
+
+const GRACE = 1_000;
+const SETTINGS: GroupSettings = {
+  ...DEFAULT_GROUP_SETTINGS,
+  autoRestart: true,
+  maxRetries: 2,
+  gracePeriodMs: GRACE,
+  threadsPerOptimizer: 2,
+};
+
+function resource(resourceId: string, more: Partial<KeptResource> = {}): KeptResource {
+  return {
+    resourceId,
+    threads: 2,
+    launch: 1,
+    everRegistered: true,
+    releasing: false,
+    container: 'RESTARTS',
+    ...more,
+  };
+}
+
+function live(resourceId: string, aliveMs = 10 * GRACE): LiveOptimizer {
+  return { resourceId, threads: 2, aliveMs };
+}
+
+function view(nowMs: number, more: Partial<KeepingView>): KeepingView {
+  return { nowMs, settings: SETTINGS, resources: [], optimizers: [], ...more };
+}
+
+/** Decides at each time in turn, carrying the state on; the actions of each cycle. */
+function cycles(
+  times: readonly number[],
+  at: (nowMs: number, state: KeeperState) => Partial<KeepingView>,
+  state: KeeperState = NEW_KEEPER,
+): { actions: KeepingAction[][]; state: KeeperState } {
+  const actions: KeepingAction[][] = [];
+  let current = state;
+  for (const nowMs of times) {
+    const decision = decideKeeping(view(nowMs, at(nowMs, current)), current);
+    actions.push([...decision.actions]);
+    current = decision.state;
+  }
+  return { actions, state: current };
+}
+
+describe('an orphan', () => {
+  test('is left alone inside its grace, and forgotten when its optimizer comes', () => {
+    const { actions, state } = cycles([0, GRACE - 1, GRACE], (now) => ({
+      resources: [resource('a')],
+      optimizers: now === GRACE ? [live('a', 1)] : [],
+    }));
+    expect(actions).toEqual([[], [], []]);
+    expect(state.orphans).toEqual({});
+  });
+
+  test('is restarted after its grace, then one grace after the last restart, and cleaned up after its last attempt', () => {
+    const times = [0, 999, 1_000, 1_999, 2_000, 2_500, 3_000];
+    const { actions } = cycles(times, (_now, { orphans }) => ({
+      resources: [resource('a', { launch: orphans['a']?.launch ?? 1 })],
+    }));
+    expect(actions).toEqual([
+      [],
+      [],
+      [{ kind: 'restart', resourceId: 'a', fromLaunch: 1, attempt: 1 }],
+      [],
+      [{ kind: 'restart', resourceId: 'a', fromLaunch: 2, attempt: 2 }],
+      [],
+      [{ kind: 'cleanUp', resourceId: 'a', attempts: 2 }],
+    ]);
+  });
+
+  test('keeps its attempts while its optimizer is younger than one grace, and starts again from 0 after that', () => {
+    const restarted = cycles([0, GRACE], () => ({ resources: [resource('a')] })).state;
+    const young = decideKeeping(
+      view(1_500, { resources: [resource('a', { launch: 2 })], optimizers: [live('a', GRACE - 1)] }),
+      restarted,
+    );
+    expect(young.state.orphans['a']?.attempts).toBe(1);
+    const grown = decideKeeping(
+      view(2_500, { resources: [resource('a', { launch: 2 })], optimizers: [live('a', GRACE)] }),
+      young.state,
+    );
+    expect(grown.state.orphans).toEqual({});
+  });
+
+  test('is never restarted without autoRestart; a request that never came to life is cleaned up', () => {
+    const { actions } = cycles([0, GRACE, 10 * GRACE], (now) => ({
+      settings: { ...SETTINGS, autoRestart: false },
+      resources: [resource('a'), ...(now < 10 * GRACE ? [resource('b', { everRegistered: false })] : [])],
+    }));
+    expect(actions).toEqual([[], [{ kind: 'cleanUp', resourceId: 'b', attempts: 0 }], []]);
+  });
+
+  test('whose container opts out, or is unknown, is told once after its grace, and holds nobody up', () => {
+    const { actions, state } = cycles([0, GRACE, 2 * GRACE], (_now, { orphans }) => ({
+      resources: [
+        resource('mine', { launch: orphans['mine']?.launch ?? 1 }),
+        resource('theirs', { container: 'OPTS_OUT' }),
+        resource('gone', { container: 'UNKNOWN' }),
+      ],
+    }));
+    expect(actions[1]).toEqual([
+      { kind: 'restart', resourceId: 'mine', fromLaunch: 1, attempt: 1 },
+      { kind: 'tellOptOut', resourceId: 'theirs', because: 'OPTS_OUT' },
+      { kind: 'tellOptOut', resourceId: 'gone', because: 'UNKNOWN' },
+    ]);
+    expect(actions[2]).toEqual([{ kind: 'restart', resourceId: 'mine', fromLaunch: 2, attempt: 2 }]);
+    expect(state.orphans['theirs']?.attempts).toBe(0);
+  });
+});
+
+describe('capacity', () => {
+  const wanted = { ...SETTINGS, minParallelism: 4 };
+
+  test('is requested for what is neither alive nor on its way', () => {
+    const { actions } = cycles([0], () => ({ settings: { ...wanted, minParallelism: 7 } }));
+    expect(actions[0]).toEqual([2, 2, 2, 1].map((threads) => ({ kind: 'request', threads })));
+  });
+
+  test('is not requested for an orphan that is restarting, and is after its clean-up', () => {
+    const at = (now: number, { orphans }: KeeperState) => ({
+      settings: wanted,
+      optimizers: [live('b')],
+      resources: [
+        resource('b'),
+        ...(now <= 3 * GRACE ? [resource('a', { launch: orphans['a']?.launch ?? 1 })] : []),
+      ],
+    });
+    const { actions } = cycles([0, GRACE, 2 * GRACE, 3 * GRACE, 3 * GRACE + 1], at);
+    expect(actions.map((of) => of.map(({ kind }) => kind))).toEqual([
+      [],
+      ['restart'],
+      ['restart'],
+      ['cleanUp', 'request'],
+      ['request'],
+    ]);
+  });
+
+  test('is requested for an orphan whose restart the container refused', () => {
+    const resources = [resource('a')];
+    const restarted = decideKeeping(
+      view(GRACE, { settings: { ...wanted, minParallelism: 2 }, resources }),
+      cycles([0], () => ({ resources })).state,
+    ).state;
+    const settings = { ...wanted, minParallelism: 2 };
+    const expectRequests = (state: KeeperState, count: number) =>
+      expect(decideKeeping(view(GRACE + 1, { settings, resources }), state).actions).toHaveLength(count);
+    expectRequests(restarted, 0);
+    expectRequests(afterFailedRestart(restarted, 'a'), 1);
+  });
+
+  test('falls to the live threads after requests that never registered, and comes back with capacity', () => {
+    const settings = { ...SETTINGS, autoRestart: false, minParallelism: 2, maxKeepingAttempts: 3 };
+    let state: KeeperState = NEW_KEEPER;
+    let requested: KeptResource[] = [];
+    const requests: number[] = [];
+    for (let cycle = 0; cycle < 20; cycle += 1) {
+      const { actions, ...decision } = decideKeeping(
+        view(cycle * GRACE, { settings, resources: requested }),
+        state,
+      );
+      state = decision.state;
+      const gone = new Set(actions.flatMap((action) => (action.kind === 'cleanUp' ? action.resourceId : [])));
+      requested = requested.filter(({ resourceId }) => !gone.has(resourceId));
+      for (const action of actions) {
+        if (action.kind !== 'request') continue;
+        requests.push(cycle);
+        requested.push(resource(`r${cycle}`, { everRegistered: false, threads: action.threads }));
+      }
+    }
+    expect(requests).toHaveLength(3);
+    expect(decideKeeping(view(20_000, { settings }), state).effectiveMinParallelism).toBe(0);
+    const back = decideKeeping(
+      view(21_000, {
+        settings,
+        resources: [resource('x', { threads: 1 })],
+        optimizers: [{ ...live('x'), threads: 1 }],
+      }),
+      state,
+    );
+    expect(back.effectiveMinParallelism).toBe(2);
+    expect(back.actions).toEqual([{ kind: 'request', threads: 1 }]);
+  });
+});
+
+describe('whatever happens', () => {
+  const ids = ['a', 'b', 'c', 'd'];
+  const step = fc.record({
+    afterMs: fc.integer({ min: 0, max: 2_500 }),
+    alive: fc.subarray(ids),
+    aliveMs: fc.integer({ min: 0, max: 2_000 }),
+    refused: fc.subarray(ids),
+    present: fc.subarray(ids),
+  });
+  const scenario = fc.record({
+    settings: fc.record({
+      autoRestart: fc.boolean(),
+      maxRetries: fc.integer({ min: 0, max: 4 }),
+      minParallelism: fc.integer({ min: 0, max: 20 }),
+      threadsPerOptimizer: fc.integer({ min: 1, max: 8 }),
+      maxKeepingAttempts: fc.integer({ min: 1, max: 4 }),
+    }),
+    containers: fc.dictionary(
+      fc.constantFrom(...ids),
+      fc.constantFrom('RESTARTS' as const, 'OPTS_OUT' as const, 'UNKNOWN' as const),
+    ),
+    steps: fc.array(step, { minLength: 1, maxLength: 30 }),
+  });
+
+  test('attempts stay within their maximum, what lives is never deleted, and no more threads are requested than lack', () => {
+    fc.assert(
+      fc.property(scenario, ({ settings: some, containers, steps }) => {
+        const settings: GroupSettings = { ...SETTINGS, ...some };
+        let state: KeeperState = NEW_KEEPER;
+        let nowMs = 0;
+        const restartedAt = new Map<string, number>();
+        for (const { afterMs, alive, aliveMs, refused, present } of steps) {
+          nowMs += afterMs;
+          const resources = [...new Set([...present, ...alive])].map((id) =>
+            resource(id, { container: containers[id] ?? 'RESTARTS', launch: state.orphans[id]?.launch ?? 1 }),
+          );
+          const optimizers = alive.map((id) => live(id, aliveMs));
+          const now = view(nowMs, { settings, resources, optimizers });
+          const decision = decideKeeping(now, state);
+          expect(decideKeeping(now, state)).toEqual(decision);
+          let requestedThreads = 0;
+          for (const action of decision.actions) {
+            if (action.kind === 'request') {
+              requestedThreads += action.threads;
+              expect(action.threads).toBeLessThanOrEqual(settings.threadsPerOptimizer);
+              continue;
+            }
+            expect(alive).not.toContain(action.resourceId);
+            if (action.kind === 'tellOptOut') continue;
+            expect(containers[action.resourceId] ?? 'RESTARTS').toBe('RESTARTS');
+            if (action.kind === 'restart') {
+              expect(settings.autoRestart).toBe(true);
+              expect(action.attempt).toBeLessThanOrEqual(settings.maxRetries);
+              const last = restartedAt.get(action.resourceId);
+              if (last !== undefined && state.orphans[action.resourceId] !== undefined) {
+                expect(nowMs - last).toBeGreaterThanOrEqual(GRACE);
+              }
+              restartedAt.set(action.resourceId, nowMs);
+            }
+          }
+          const liveThreads = 2 * alive.length;
+          expect(requestedThreads).toBeLessThanOrEqual(Math.max(0, settings.minParallelism - liveThreads));
+          state = decision.state;
+          for (const id of refused) state = afterFailedRestart(state, id);
+          for (const orphan of Object.values(state.orphans)) {
+            expect(orphan.attempts).toBeLessThanOrEqual(settings.maxRetries);
+          }
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});

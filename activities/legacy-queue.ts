@@ -1,7 +1,7 @@
 import { listRegionGroups } from '../src/catalog/inspection.js';
 import { findNode } from '../src/catalog/nodes.js';
 import { listedOn, type MissingReplicas, openRepairs, recordLeakedByName } from '../src/catalog/sightings.js';
-import { NodeMismatch, NodeUnreachable } from '../src/engines/regions.js';
+import { NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
 import { unreachable } from './not-ready.js';
 import { createSweepActivities, type SweepDependencies } from './sweep.js';
 

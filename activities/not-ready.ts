@@ -1,5 +1,5 @@
 import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
-import { NodeUnreachable } from '../src/engines/regions.js';
+import { NodeUnreachable } from '../src/engines/nodes.js';
 
 /** Fails an attempt of an activity that is asked again: not an error, and the message names what blocks (I8). */
 export function notReady(message: string, nextRetryDelayMs: number): ApplicationFailure {

@@ -9,12 +9,8 @@ import {
   recordRemoved,
   recordUncreated,
 } from '../src/catalog/replicas.js';
-import {
-  NodeMismatch,
-  NodeUnreachable,
-  type OperationStatus,
-  type RegionEngine,
-} from '../src/engines/regions.js';
+import { NodeMismatch, NodeUnreachable, type OperationStatus } from '../src/engines/nodes.js';
+import type { RegionEngine } from '../src/engines/regions.js';
 import type { Logger } from '../src/log.js';
 import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import type { NodeReport, OpenOperation } from '../src/rules/node-report.js';

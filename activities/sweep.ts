@@ -19,7 +19,8 @@ import {
   type StandingHolder,
   standingHolders,
 } from '../src/catalog/sightings.js';
-import { type EngineNode, NodeMismatch, NodeUnreachable, type RegionOnNode } from '../src/engines/regions.js';
+import { type EngineNode, NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
+import type { RegionOnNode } from '../src/engines/regions.js';
 import type { Settings } from '../src/model/settings.js';
 import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import { formatOperationId, regionPath } from '../src/rules/operation-id.js';

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EngineNode, RegionEngine } from '../src/engines/regions.js';
+import type { EngineNode } from '../src/engines/nodes.js';
+import type { RegionEngine } from '../src/engines/regions.js';
 import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
 
 export type BareActivities = ReturnType<typeof createBareActivities>;

@@ -1,6 +1,6 @@
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
-import { type EngineNode, NodeMismatch, NodeUnreachable } from '../engines/regions.js';
+import { type EngineNode, NodeMismatch, NodeUnreachable } from '../engines/nodes.js';
 import { unreachableDelayMs } from '../rules/pace.js';
 import { InventoryService } from './gen/steward/worker/v1/inventory_pb.js';
 import { OperationService } from './gen/steward/worker/v1/operation_pb.js';

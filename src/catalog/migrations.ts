@@ -200,6 +200,7 @@ async function optimizing(db: Kysely<unknown>): Promise<void> {
     );
     CREATE INDEX data_table_small_files ON data_table (small_files) WHERE status IN ('IDLE', 'PENDING');
     CREATE INDEX data_table_busy ON data_table (status_since) WHERE status NOT IN ('IDLE', 'PENDING');
+    CREATE INDEX data_table_committing ON data_table (status_since) WHERE status = 'COMMITTING';
 
     CREATE TABLE optimizing_process (
       process_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

@@ -359,6 +359,17 @@ test('faults are set, listed and cleared', async () => {
       { target: 'Submit', times: 0, kind: 'DROP_REPLY' },
     ],
   });
+  await cli('node fault node-2 --rpc Get --error RESOURCE_EXHAUSTED --times 3');
+  await cli('node fault node-2 --rpc ListEpochs --error CANCELLED');
+  const other = await cli('node fault node-2 --rpc Submit --busy --json');
+  expect(other.document()).toEqual({
+    nodeId: 'node-2',
+    faults: [
+      { target: 'Get', times: 3, kind: 'ERROR', code: 'resource_exhausted' },
+      { target: 'ListEpochs', times: 0, kind: 'ERROR', code: 'canceled' },
+      { target: 'Submit', times: 0, kind: 'BUSY', retryAfterMs: 1_000 },
+    ],
+  });
   const cleared = await cli('node fault node-1 --clear');
   expect(cleared.stdout).toBe('no faults\n');
 });

@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { afterEach, expect, test } from 'vitest';
 import { ReferenceRegionEngine } from '../src/engines/reference/regions.js';
+import { readTransport } from '../src/model/transport.js';
+import { Credentials } from '../src/rpc/credentials.js';
 import { NodeClients } from '../src/rpc/node-clients.js';
 import { type Steward, startSteward } from '../test/support/steward.js';
 import { createBareActivities } from './bare-activities.js';
@@ -80,7 +82,7 @@ async function createAndRemove(on: Steward, database: string, count: number) {
 }
 
 async function measureBare(on: Steward): Promise<Rates> {
-  const clients = new NodeClients(5_000);
+  const clients = new NodeClients(5_000, new Credentials(readTransport({})));
   const nodes = new Map(
     (await on.client.nodes.list()).map(({ nodeId, ledgerId, address }) => [
       nodeId,

@@ -1,4 +1,5 @@
 import { createLogger, type Logger } from './log.js';
+import { WrongTransport } from './model/transport.js';
 
 /** What a process of Steward is made of, once it serves. */
 export interface Served {
@@ -10,7 +11,8 @@ export interface Served {
 
 /**
  * Runs the body of a process: starts it, tells that it is ready, stops it on SIGTERM or SIGINT (and, with
- * `--exit-with-parent`, when stdin closes). A process that cannot start says why in one line and exits with 1.
+ * `--exit-with-parent`, when stdin closes). A process that cannot start says why in one line and exits with 1, or with 2
+ * when its transport settings are wrong.
  */
 export async function runProcess(
   name: string,
@@ -34,6 +36,10 @@ export async function runProcess(
     await ended;
     process.exit(0);
   } catch (error) {
+    if (error instanceof WrongTransport) {
+      process.stderr.write(`${name}: ${error.message}\n`);
+      process.exit(2);
+    }
     log.fatal({ err: error }, `${name} stopped: ${error instanceof Error ? error.message : String(error)}`);
     process.exit(1);
   }

@@ -1,7 +1,10 @@
+import { readTransport, type TransportSettings, WrongTransport } from '../model/transport.js';
+import { Credentials } from '../rpc/credentials.js';
 import { ACTOR_NAME } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
 import { Coordinator } from './coordinator.js';
 import { Databases } from './databases.js';
+import { StewardError } from './errors.js';
 import { Nodes } from './nodes.js';
 import { Operations } from './operations.js';
 import { RegionGroups } from './region-groups.js';
@@ -16,6 +19,8 @@ export interface ConnectOptions {
   readonly temporal?: TemporalTarget;
   /** Of the Steward workers; `steward` by default. */
   readonly taskQueue?: string;
+  /** Certificates and tokens for coordinator and nodes; by default as the environment says (`STEWARD_TLS_CA`, ...). */
+  readonly transport?: TransportSettings;
   /** Who acts: stands on every operation that is started, and is named to whoever is refused because of it. */
   readonly actor: string;
 }
@@ -31,6 +36,7 @@ export class StewardClient {
   readonly regionGroups: RegionGroups;
   readonly operations: Operations;
   readonly sweeps: Sweeps;
+  readonly #credentials: Credentials;
   readonly #coordinator: Coordinator;
   readonly #target: TemporalTarget;
   readonly #taskQueue: string;
@@ -40,9 +46,10 @@ export class StewardClient {
     const actor = valid(() => text({ actor: options.actor }, 'actor', ACTOR_NAME));
     this.#target = options.temporal ?? {};
     this.#taskQueue = options.taskQueue ?? 'steward';
-    this.#coordinator = new Coordinator(options.coordinatorUrl);
+    this.#credentials = credentialsOf(options);
+    this.#coordinator = new Coordinator(options.coordinatorUrl, this.#credentials);
     const temporal = () => this.#connectTemporal();
-    this.nodes = new Nodes(this.#coordinator);
+    this.nodes = new Nodes(this.#coordinator, this.#credentials);
     this.operations = new Operations(this.#coordinator, temporal);
     this.databases = new Databases(this.#coordinator, temporal, this.operations, actor);
     this.sweeps = new Sweeps(temporal, this.operations, actor);
@@ -62,6 +69,7 @@ export class StewardClient {
   /** Closes the connections that the client made. Operations go on. */
   async close(): Promise<void> {
     this.#coordinator.close();
+    this.#credentials.close();
     const temporal = await this.#temporal?.catch(() => undefined);
     await temporal?.close();
   }
@@ -75,5 +83,14 @@ export class StewardClient {
         throw error;
       });
     return this.#temporal;
+  }
+}
+
+function credentialsOf({ transport }: ConnectOptions): Credentials {
+  try {
+    return new Credentials(transport ?? readTransport());
+  } catch (error) {
+    if (!(error instanceof WrongTransport)) throw error;
+    throw new StewardError('INVALID_INPUT', error.message, { cause: error, details: { field: 'transport' } });
   }
 }

@@ -1,5 +1,6 @@
 import { type Client, createClient } from '@connectrpc/connect';
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { RpcConnection } from '../rpc/connection.js';
+import type { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
 import { StewardError } from './errors.js';
 
@@ -7,12 +8,12 @@ const DEADLINE_MS = 10_000;
 
 /** The coordinator as the client asks it: one connection, made at the first question. */
 export class Coordinator {
-  readonly #session: Http2SessionManager;
+  readonly #connection: RpcConnection;
   readonly #catalog: Client<typeof CatalogService>;
   readonly #name: string;
 
   /** @throws StewardError INVALID_INPUT when the URL is none */
-  constructor(url: string) {
+  constructor(url: string, credentials: Credentials) {
     const base = URL.canParse(url) ? new URL(url) : undefined;
     if (base?.protocol !== 'http:' && base?.protocol !== 'https:') {
       throw new StewardError(
@@ -24,15 +25,8 @@ export class Coordinator {
       );
     }
     this.#name = `the coordinator at ${url}`;
-    this.#session = new Http2SessionManager(url);
-    const transport = createConnectTransport({
-      baseUrl: url,
-      httpVersion: '2',
-      sessionManager: this.#session,
-      defaultTimeoutMs: DEADLINE_MS,
-      useBinaryFormat: true,
-    });
-    this.#catalog = createClient(CatalogService, transport);
+    this.#connection = new RpcConnection(url, credentials, { deadlineMs: DEADLINE_MS });
+    this.#catalog = createClient(CatalogService, this.#connection.transport);
   }
 
   /** Asks; what fails becomes a StewardError. */
@@ -45,6 +39,6 @@ export class Coordinator {
   }
 
   close(): void {
-    this.#session.abort();
+    this.#connection.close();
   }
 }

@@ -44,7 +44,7 @@ export class StewardError extends Error {
   /** The workflow that holds what was asked for, with HELD and SUPERSEDED. */
   readonly holder: Holder | undefined;
   /**
-   * INVALID_INPUT: `{ field }`. REJECTED and NOT_FOUND by a workflow: the reason's code, such as `NOT_ENOUGH_NODES`.
+   * INVALID_INPUT: `{ field }`. REJECTED and NOT_FOUND: the reason's code, such as `UNAUTHENTICATED` or `NOT_ENOUGH_NODES`.
    * INCOMPLETE: how the creation ended, with a report of each region group that is not complete. SUPERSEDED: the result.
    */
   readonly details: unknown;
@@ -177,6 +177,7 @@ const CONNECT_CODES: Partial<Record<Code, StewardErrorCode>> = {
   [Code.NotFound]: 'NOT_FOUND',
   [Code.AlreadyExists]: 'ALREADY_EXISTS',
   [Code.FailedPrecondition]: 'REJECTED',
+  [Code.Unauthenticated]: 'REJECTED',
   [Code.Unavailable]: 'UNAVAILABLE',
   [Code.DeadlineExceeded]: 'UNAVAILABLE',
   [Code.Aborted]: 'UNAVAILABLE',
@@ -185,6 +186,10 @@ const CONNECT_CODES: Partial<Record<Code, StewardErrorCode>> = {
 
 function fromConnect(error: ConnectError, server: string): StewardError {
   const code = CONNECT_CODES[error.code] ?? 'FAILED';
+  if (error.code === Code.Unauthenticated) {
+    const message = `${server} and this program do not trust each other: ${error.rawMessage}`;
+    return new StewardError(code, message, { cause: error, details: 'UNAUTHENTICATED' });
+  }
   if (code !== 'UNAVAILABLE') return new StewardError(code, error.rawMessage, { cause: error });
   const message =
     error.code === Code.DeadlineExceeded

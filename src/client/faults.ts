@@ -1,7 +1,8 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { RpcConnection } from '../rpc/connection.js';
+import type { Credentials } from '../rpc/credentials.js';
 import {
   type Fault as FaultMessage,
   FaultSchema,
@@ -44,7 +45,10 @@ export const FAULTS_NOT_ALLOWED = 'FAULTS_NOT_ALLOWED';
 
 /** Sets faults at a node, clears or lists them; one short connection for each. */
 export class NodeFaults {
-  constructor(private readonly node: Pick<Node, 'nodeId' | 'address'>) {}
+  constructor(
+    private readonly node: Pick<Node, 'nodeId' | 'address'>,
+    private readonly credentials: Credentials,
+  ) {}
 
   /** @throws StewardError INVALID_INPUT (the target, or a kind that does not fit it), REJECTED, UNAVAILABLE */
   async set(fault: Fault): Promise<void> {
@@ -63,9 +67,9 @@ export class NodeFaults {
 
   async #ask<T>(question: (faults: ReturnType<typeof clientOf>) => Promise<T>): Promise<T> {
     const { nodeId, address } = this.node;
-    const session = new Http2SessionManager(address);
+    const connection = new RpcConnection(address, this.credentials, { deadlineMs: DEADLINE_MS });
     try {
-      return await question(clientOf(address, session));
+      return await question(clientOf(connection));
     } catch (error) {
       if (error instanceof ConnectError && error.code === Code.Unimplemented) {
         throw new StewardError(
@@ -76,19 +80,12 @@ export class NodeFaults {
       }
       throw StewardError.from(error, `${nodeId} at ${address}`);
     } finally {
-      session.abort();
+      connection.close();
     }
   }
 }
 
-function clientOf(baseUrl: string, sessionManager: Http2SessionManager) {
-  const transport = createConnectTransport({
-    baseUrl,
-    httpVersion: '2',
-    sessionManager,
-    defaultTimeoutMs: DEADLINE_MS,
-    useBinaryFormat: true,
-  });
+function clientOf({ transport }: RpcConnection) {
   return createClient(FaultService, transport);
 }
 

@@ -6,6 +6,7 @@ export type { DrainResult } from '../../workflows/regions/drain-legacy-queue.js'
 export type { RecreationResult } from '../../workflows/regions/recreate-missing-replicas.js';
 export type { RemovalResult } from '../../workflows/regions/remove-region-groups.js';
 export type { SweepResult } from '../../workflows/regions/sweep-replicas.js';
+export { readTransport, type TransportSettings } from '../model/transport.js';
 export type { Holder, HolderRef, RegionKind } from '../rules/words.js';
 export { type ConnectOptions, StewardClient } from './client.js';
 export type { Databases } from './databases.js';

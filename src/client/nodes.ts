@@ -1,3 +1,4 @@
+import type { Credentials } from '../rpc/credentials.js';
 import { NODE_NAME } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
 import type { Coordinator } from './coordinator.js';
@@ -9,7 +10,10 @@ import { valid } from './validation.js';
 
 /** `client.nodes` */
 export class Nodes {
-  constructor(private readonly coordinator: Coordinator) {}
+  constructor(
+    private readonly coordinator: Coordinator,
+    private readonly credentials: Credentials,
+  ) {}
 
   /** Every node that ever registered, in the order of ids. */
   async list(): Promise<Node[]> {
@@ -36,6 +40,6 @@ export class Nodes {
    * @throws StewardError as `get`
    */
   async faults(nodeId: string): Promise<NodeFaults> {
-    return new NodeFaults(await this.get(nodeId));
+    return new NodeFaults(await this.get(nodeId), this.credentials);
   }
 }

@@ -1,48 +1,56 @@
-import { createServer } from 'node:http2';
-import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
-import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { migrateCatalog, openCatalog } from '../catalog/catalog.js';
 import type { Logger } from '../log.js';
 import { readSettings } from '../model/settings.js';
+import { readTransport, TRANSPORT_FLAGS } from '../model/transport.js';
 import { runProcess } from '../process.js';
+import { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
 import { NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
+import { checkListening } from '../rpc/plain-text.js';
+import { RpcServer } from '../rpc/server.js';
 import { catalogService } from './catalog-service.js';
 import { nodeRegistryService } from './registry-service.js';
+
+/** For calls that are being answered when the coordinator stops. */
+const ANSWER_GRACE_MS = 1000;
 
 /** The coordinator process: the control plane's RPC side. Any number of them may run on one catalog. */
 await runProcess('coordinator', async (log, stopping) => {
   const { values } = parseArgs({
-    options: { listen: { type: 'string', default: '127.0.0.1:0' }, 'exit-with-parent': { type: 'boolean' } },
+    options: {
+      listen: { type: 'string', default: '127.0.0.1:0' },
+      'exit-with-parent': { type: 'boolean' },
+      ...TRANSPORT_FLAGS,
+    },
   });
   const settings = readSettings();
+  const transport = readTransport(process.env, values);
+  const { host, port } = hostAndPort(values.listen);
+  checkListening(host, transport);
+  const credentials = new Credentials(transport, log);
   const catalog = openCatalog(settings, { name: 'steward-coordinator' });
   const { applied } = await migrateCatalog(catalog);
   if (applied.length > 0) log.info({ applied }, 'catalog migrated');
 
-  const server = createServer(
-    connectNodeAdapter({
+  const server = new RpcServer(
+    {
       interceptors: [translateErrors(log)],
       routes: (router) => {
         router.service(NodeRegistryService, nodeRegistryService(catalog, settings, log));
         router.service(CatalogService, catalogService(catalog, settings, log));
       },
-    }),
+    },
+    credentials,
+    log,
   );
-  const sessions = new Set<{ destroy(): void }>();
-  server.on('session', (session) => {
-    sessions.add(session);
-    session.once('close', () => sessions.delete(session));
-  });
-  const url = await listen(server, values.listen);
+  const url = await server.listen(host, port);
   return {
     ready: { url },
     ended: stopping.then(async () => {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const session of sessions) session.destroy();
-      await closed;
+      await server.close(ANSWER_GRACE_MS);
+      credentials.close();
       await catalog.destroy();
     }),
   };
@@ -61,14 +69,8 @@ function translateErrors(log: Logger): Interceptor {
   };
 }
 
-function listen(server: ReturnType<typeof createServer>, address: string): Promise<string> {
-  const match = /^(.+):(\d+)$/.exec(address);
+function hostAndPort(address: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(address);
   if (match === null) throw new Error(`--listen ${address}: expected host:port`);
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(Number(match[2]), match[1], () => {
-      const { port } = server.address() as AddressInfo;
-      resolve(`http://${match[1]}:${port}`);
-    });
-  });
+  return { host: (match[1] ?? match[2])!, port: Number(match[3]) };
 }

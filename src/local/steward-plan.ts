@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
 import { Client } from 'pg';
+import { TRANSPORT_VARIABLES } from '../model/transport.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { type ProcessSpec, startProcess } from './child-process.js';
 import { LocalStackError } from './errors.js';
@@ -221,7 +222,8 @@ function ourProcess(
           name,
           command: process.execPath,
           args: [run.program, ...run.args, '--exit-with-parent'],
-          env: run.env ?? {},
+          // The stack speaks plain text on loopback; the user's certificates and tokens are meant for other servers.
+          env: { ...Object.fromEntries(TRANSPORT_VARIABLES.map((name) => [name, undefined])), ...run.env },
           logFile: log,
           ready: { by: 'line' },
           readyTimeoutMs: 60_000,

@@ -1,3 +1,4 @@
+import { WrongTransport } from '../model/transport.js';
 import { runProcess } from '../process.js';
 import { startNode } from './node.js';
 import { type NodeOptions, readOptions, USAGE, UsageError } from './options.js';
@@ -12,7 +13,7 @@ function readCommandLine(): NodeOptions {
     process.stdout.write(`${USAGE}\n`);
     process.exit(0);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
+    if (!(error instanceof UsageError || error instanceof WrongTransport)) throw error;
     process.stderr.write(`${error.message}\n`);
     process.exit(2);
   }

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../log.js';
+import { Credentials } from '../rpc/credentials.js';
+import { checkListening } from '../rpc/plain-text.js';
 import { claimDataDirectory, releaseDataDirectory } from './data-directory.js';
 import { DiskRegions } from './disk-regions.js';
 import { type Facilities, facilityOf, performOperations, recoverOperations } from './effects.js';
@@ -15,7 +17,7 @@ import { RegionFacility } from './region-facility.js';
 import type { RegionStore } from './region-store.js';
 import { Registration } from './registration.js';
 import { LiveOperation, ResourceQueues } from './resource-queues.js';
-import { RpcServer } from './rpc-server.js';
+import { contractServer } from './rpc-server.js';
 
 const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
 /** For calls that are being answered when the node stops. */
@@ -31,6 +33,8 @@ export interface RunningNode {
 
 /** Starts the node; what a crash had left behind is settled before it serves (I2, I4). */
 export async function startNode(options: NodeOptions, log: Logger): Promise<RunningNode> {
+  checkListening(options.host, options.transport);
+  const credentials = new Credentials(options.transport, log);
   mkdirSync(options.data, { recursive: true });
   const ledger = new Ledger({ path: join(options.data, 'ledger'), log });
   try {
@@ -63,7 +67,8 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
     supports: (request) => facilityOf(facilities, request) !== undefined,
   });
   const { allowFaults } = options;
-  const server = new RpcServer({ identity, operations, store, ledger, faults, allowFaults });
+  const contract = { identity, operations, store, ledger, faults, allowFaults };
+  const server = contractServer(contract, credentials, log);
   const url = await server.listen(options.host, options.port);
 
   const sweep = async (): Promise<void> => {
@@ -81,7 +86,14 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
   const registration =
     coordinator === undefined
       ? undefined
-      : new Registration({ coordinator, address: advertise ?? url, bootId: randomUUID(), identity, log });
+      : new Registration({
+          coordinator,
+          address: advertise ?? url,
+          bootId: randomUUID(),
+          identity,
+          credentials,
+          log,
+        });
 
   return {
     identity,
@@ -89,6 +101,7 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
     async stop() {
       clearInterval(sweeping);
       await Promise.all([registration?.stop(), server.close(ANSWER_GRACE_MS), queues.stop()]);
+      credentials.close();
       await Promise.all(Object.values(facilities).map((facility) => facility.stop()));
       ledger.flush();
       releaseDataDirectory(ledger);

@@ -1,4 +1,10 @@
 import { parseArgs } from 'node:util';
+import {
+  readTransport,
+  TRANSPORT_FLAGS,
+  TRANSPORT_USAGE,
+  type TransportSettings,
+} from '../model/transport.js';
 import { NODE_NAME } from '../rules/bounds.js';
 
 /** How a node process is started; see `USAGE`. */
@@ -18,6 +24,7 @@ export interface NodeOptions {
   readonly deleteFileMs: number;
   readonly maxPending: number;
   readonly exitWithParent: boolean;
+  readonly transport: TransportSettings;
 }
 
 export const USAGE = `usage: main.js --id <name> --data <dir> [flags]
@@ -32,7 +39,8 @@ export const USAGE = `usage: main.js --id <name> --data <dir> [flags]
   --file-bytes <n>         default 1024
   --delete-file-ms <n>     what removing a file takes at least; default 0
   --max-pending <n>        operations under way before the node is busy; default 10000
-  --exit-with-parent       end when stdin closes`;
+  --exit-with-parent       end when stdin closes
+${TRANSPORT_USAGE}`;
 
 /** A flag that makes no sense; the message says what would. */
 export class UsageError extends Error {
@@ -53,9 +61,10 @@ const FLAGS = {
   'max-pending': { type: 'string', default: '10000' },
   'exit-with-parent': { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
+  ...TRANSPORT_FLAGS,
 } as const;
 
-/** Reads the command line; throws UsageError. */
+/** Reads the command line, and the transport settings of the environment; throws UsageError or WrongTransport. */
 export function readOptions(args: readonly string[]): NodeOptions | 'help' {
   const values = parse(args);
   if (values.help) return 'help';
@@ -80,6 +89,7 @@ export function readOptions(args: readonly string[]): NodeOptions | 'help' {
     deleteFileMs: count('--delete-file-ms', values['delete-file-ms'], 0, 3_600_000),
     maxPending: count('--max-pending', values['max-pending'], 1, 1_000_000),
     exitWithParent: values['exit-with-parent'],
+    transport: readTransport(process.env, values),
   };
 }
 

@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
-import { createConnectTransport } from '@connectrpc/connect-node';
 import type { Logger } from '../log.js';
+import { RpcConnection } from '../rpc/connection.js';
+import type { Credentials } from '../rpc/credentials.js';
 import { NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
 import type { NodeIdentity } from './node-identity.js';
 
@@ -14,6 +15,7 @@ export interface RegistrationOptions {
   /** UUID of this process. */
   readonly bootId: string;
   readonly identity: NodeIdentity;
+  readonly credentials: Credentials;
   readonly log: Logger;
 }
 
@@ -27,20 +29,22 @@ const SHORTEST_HEARTBEAT_MS = 20;
 
 /** Keeps the node known to the coordinator. The node serves all the same while the coordinator cannot be reached. */
 export class Registration {
+  readonly #connection: RpcConnection;
   readonly #client: Client<typeof NodeRegistryService>;
   readonly #stop = new AbortController();
   readonly #done: Promise<void>;
   #lastProblem: string | undefined;
 
   constructor(private readonly options: RegistrationOptions) {
-    const transport = createConnectTransport({ baseUrl: options.coordinator, httpVersion: '2' });
-    this.#client = createClient(NodeRegistryService, transport);
+    this.#connection = new RpcConnection(options.coordinator, options.credentials);
+    this.#client = createClient(NodeRegistryService, this.#connection.transport);
     this.#done = this.#run();
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#done;
+    this.#connection.close();
   }
 
   async #run(): Promise<void> {

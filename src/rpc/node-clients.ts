@@ -1,7 +1,8 @@
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { type EngineNode, NodeMismatch, NodeUnreachable } from '../engines/nodes.js';
 import { unreachableDelayMs } from '../rules/pace.js';
+import { RpcConnection } from './connection.js';
+import type { Credentials } from './credentials.js';
 import { InventoryService } from './gen/steward/worker/v1/inventory_pb.js';
 import { OperationService } from './gen/steward/worker/v1/operation_pb.js';
 
@@ -13,7 +14,7 @@ export interface NodeClient {
 
 interface Connection {
   readonly client: NodeClient;
-  readonly session: Http2SessionManager;
+  readonly rpc: RpcConnection;
   failures: number;
   /** Why the last call was not answered. */
   lastReason: string;
@@ -28,7 +29,10 @@ interface Connection {
 export class NodeClients {
   readonly #connections = new Map<string, Connection>();
 
-  constructor(private readonly deadlineMs: number) {}
+  constructor(
+    private readonly deadlineMs: number,
+    private readonly credentials: Credentials,
+  ) {}
 
   /** Calls a node. A call that was not answered becomes NodeUnreachable, an answer of somebody else NodeMismatch. */
   async call<T>(node: EngineNode, use: (client: NodeClient) => Promise<T>): Promise<T> {
@@ -52,27 +56,20 @@ export class NodeClients {
   }
 
   close(): void {
-    for (const { session } of this.#connections.values()) session.abort();
+    for (const { rpc } of this.#connections.values()) rpc.close();
     this.#connections.clear();
   }
 
   #connect(address: string): Connection {
     const known = this.#connections.get(address);
     if (known !== undefined) return known;
-    const session = new Http2SessionManager(address);
-    const transport = createConnectTransport({
-      baseUrl: address,
-      httpVersion: '2',
-      sessionManager: session,
-      defaultTimeoutMs: this.deadlineMs,
-      useBinaryFormat: true,
-    });
+    const rpc = new RpcConnection(address, this.credentials, { deadlineMs: this.deadlineMs });
     const connection: Connection = {
       client: {
-        operations: createClient(OperationService, transport),
-        inventory: createClient(InventoryService, transport),
+        operations: createClient(OperationService, rpc.transport),
+        inventory: createClient(InventoryService, rpc.transport),
       },
-      session,
+      rpc,
       failures: 0,
       lastReason: '',
       nextCall: 0,

@@ -8,7 +8,9 @@ import { catalogId, openCatalog } from '../catalog/catalog.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
 import { createLogger, type Logger } from '../log.js';
 import { readSettings } from '../model/settings.js';
+import { readTransport } from '../model/transport.js';
 import { runProcess } from '../process.js';
+import { Credentials } from '../rpc/credentials.js';
 import { NodeClients } from '../rpc/node-clients.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { ensureSchedules } from '../temporal/schedules.js';
@@ -18,6 +20,7 @@ import { isOpenBy } from './liveness.js';
 /** The Temporal worker process: runs workflows and activities until it is told to stop, then lets them finish. */
 await runProcess('worker', async (log, stopping) => {
   const settings = readSettings();
+  const credentials = new Credentials(readTransport(), log);
   const { connectionOptions, namespace } = temporalConfig();
   Runtime.install({ logger: temporalLogger(log), telemetryOptions: {} });
   const connection = await NativeConnection.connect(connectionOptions);
@@ -27,7 +30,7 @@ await runProcess('worker', async (log, stopping) => {
   const created = await ensureSchedules(client, settings.taskQueue);
   if (created.length > 0) log.info({ created }, 'schedules created');
   const catalog = openCatalog(settings, { name: 'steward-worker' });
-  const clients = new NodeClients(settings.rpcDeadlineMs);
+  const clients = new NodeClients(settings.rpcDeadlineMs, credentials);
 
   const dependencies = {
     catalog,
@@ -60,6 +63,7 @@ await runProcess('worker', async (log, stopping) => {
       await run;
     } finally {
       clients.close();
+      credentials.close();
       await catalog.destroy();
       await connection.close();
       await clientConnection.close();

@@ -14,6 +14,8 @@ export interface ClusterOptions {
   nodeEnv?: Environment;
   workerEnv?: Environment;
   coordinatorEnv?: Environment;
+  /** Variables of every process and of the clients: certificates, tokens. With STEWARD_TLS_CERT all URLs are https. */
+  transportEnv?: Environment;
   /** A PostgreSQL of the cluster's own (`cluster.postgres`), for tests that kill it: what it committed survives that. */
   ownPostgres?: boolean;
   /** A Temporal whose store survives its restart, for tests that kill it. */
@@ -85,11 +87,13 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     };
 
     const coordinatorListen = `127.0.0.1:${await freePort()}`;
-    const coordinatorUrl = `http://${coordinatorListen}`;
+    const scheme = options.transportEnv?.['STEWARD_TLS_CERT'] === undefined ? 'http' : 'https';
+    const coordinatorUrl = `${scheme}://${coordinatorListen}`;
     const common = {
       DATABASE_URL: databaseUrl,
       TEMPORAL_ADDRESS: temporal.address,
       TEMPORAL_NAMESPACE: 'default',
+      ...options.transportEnv,
     };
     const coordinator = await start({
       name: 'coordinator',
@@ -116,9 +120,9 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
           ...(typeof options.nodeFlags === 'function' ? options.nodeFlags(id) : (options.nodeFlags ?? [])),
           ...flags,
         ],
-        env: options.nodeEnv ?? {},
+        env: { ...options.transportEnv, ...options.nodeEnv },
       });
-      nodes.set(id, { process, url: `http://${listen}`, directory: data });
+      nodes.set(id, { process, url: `${scheme}://${listen}`, directory: data });
       return process;
     };
     const ids = Array.from({ length: options.nodes ?? 3 }, (_, index) => `node-${index + 1}`);

@@ -2,9 +2,11 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Client as ConnectClient, createClient } from '@connectrpc/connect';
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { type Catalog, catalogId } from '../../src/catalog/catalog.js';
 import { StewardClient } from '../../src/client/index.js';
+import { readTransport } from '../../src/model/transport.js';
+import { RpcConnection } from '../../src/rpc/connection.js';
+import { Credentials } from '../../src/rpc/credentials.js';
 import { FaultSchema, FaultService } from '../../src/rpc/gen/steward/worker/v1/fault_pb.js';
 import { InventoryService } from '../../src/rpc/gen/steward/worker/v1/inventory_pb.js';
 import { NodeService } from '../../src/rpc/gen/steward/worker/v1/node_pb.js';
@@ -55,25 +57,28 @@ export async function startSteward(options: ClusterOptions = {}): Promise<Stewar
     },
   });
   const catalog = openTestCatalog(cluster.databaseUrl, 4);
+  const transport = readTransport(options.transportEnv ?? {});
   const client = await StewardClient.connect({
     coordinatorUrl: cluster.coordinatorUrl,
     temporal: { address: cluster.temporalAddress },
+    transport,
     actor: 'tester',
   });
-  const sessions: Http2SessionManager[] = [];
+  const credentials = new Credentials(transport);
+  const connections: RpcConnection[] = [];
   const rpcs = new Map<string, NodeRpc>();
   const rpc = (nodeId: string): NodeRpc => {
     const baseUrl = cluster.nodeUrl(nodeId);
     const known = rpcs.get(baseUrl);
     if (known !== undefined) return known;
-    const sessionManager = new Http2SessionManager(baseUrl);
-    sessions.push(sessionManager);
-    const transport = createConnectTransport({ baseUrl, httpVersion: '2', sessionManager });
+    const connection = new RpcConnection(baseUrl, credentials);
+    connections.push(connection);
+    const { transport: wire } = connection;
     const made: NodeRpc = {
-      operations: createClient(OperationService, transport),
-      inventory: createClient(InventoryService, transport),
-      node: createClient(NodeService, transport),
-      faults: createClient(FaultService, transport),
+      operations: createClient(OperationService, wire),
+      inventory: createClient(InventoryService, wire),
+      node: createClient(NodeService, wire),
+      faults: createClient(FaultService, wire),
     };
     rpcs.set(baseUrl, made);
     return made;
@@ -135,7 +140,8 @@ export async function startSteward(options: ClusterOptions = {}): Promise<Stewar
       return { total: events?.length ?? 0, activities };
     },
     async stop() {
-      for (const session of sessions) session.abort();
+      for (const connection of connections) connection.close();
+      credentials.close();
       await client.close();
       await catalog.destroy();
       await cluster.stop();

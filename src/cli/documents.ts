@@ -14,7 +14,8 @@ import type { LocalProcess } from './local-processes.js';
 
 /**
  * The one JSON document that each command prints on stdout with `--json`. Times are ISO 8601 in UTC, durations in
- * milliseconds. `local start` and `local status` print `LocalStatus` (src/local/status.ts).
+ * milliseconds. `local start` and `local status` print `LocalStatus` (src/local/status.ts), `conformance` prints
+ * `ConformanceReport` (src/conformance/report.ts).
  */
 
 /** Any command that failed; its exit code says how. */
@@ -188,4 +189,14 @@ export interface SweepPlanDocument {
 export interface DrainPlanDocument {
   readonly dryRun: true;
   readonly plan: DrainPlan;
+}
+
+/** `conformance --list` */
+export interface ChecksDocument {
+  readonly checks: readonly {
+    readonly name: string;
+    readonly group: string;
+    readonly rule: string;
+    readonly needs: readonly string[];
+  }[];
 }

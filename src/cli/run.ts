@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addConformanceCommand } from './commands/conformance.js';
 import { addDatabaseCommands } from './commands/database.js';
 import { addLocalCommands } from './commands/local.js';
 import { addNodeCommands } from './commands/node.js';
@@ -60,6 +61,7 @@ Examples:
   addNodeCommands(program);
   addOperationCommands(program);
   addSweepCommands(program);
+  addConformanceCommand(program);
   for (const command of program.commands) command.helpCommand(false);
   return program;
 }

@@ -1,0 +1,172 @@
+import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
+import {
+  type Client,
+  Code,
+  ConnectError,
+  createClient,
+  type Interceptor,
+  type Transport,
+} from '@connectrpc/connect';
+import { createConnectTransport, createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { FaultService } from '../rpc/gen/steward/worker/v1/fault_pb.js';
+import { InventoryService } from '../rpc/gen/steward/worker/v1/inventory_pb.js';
+import { type GetNodeInfoResponse, NodeService } from '../rpc/gen/steward/worker/v1/node_pb.js';
+import { OperationService } from '../rpc/gen/steward/worker/v1/operation_pb.js';
+
+/** Where the node is, and how to speak to it. */
+export interface Target {
+  /** Base URL. */
+  readonly url: string;
+}
+
+/** The address cannot be used for checking; the message says why. */
+export class TargetError extends Error {
+  override readonly name = 'TargetError';
+
+  constructor(
+    /** Nobody answers there; or somebody does who is no node. */
+    readonly reason: 'UNREACHABLE' | 'NO_NODE',
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+export type Wire = 'connect' | 'json' | 'grpc';
+
+/** Clients of all services of the node, over a connection of their own. */
+export interface Connection {
+  readonly operations: Client<typeof OperationService>;
+  readonly inventory: Client<typeof InventoryService>;
+  readonly node: Client<typeof NodeService>;
+  readonly faults: Client<typeof FaultService>;
+  close(): void;
+}
+
+/** After this a call counts as not answered. */
+const CALL_DEADLINE_MS = 10_000;
+
+/** Opens a connection; nothing is sent before the first call. */
+export function connect(
+  target: Target,
+  interceptors: Interceptor[] = [],
+  wire: Wire = 'connect',
+): Connection {
+  const session = new Http2SessionManager(target.url);
+  const transport = transportOf(target, session, interceptors, wire);
+  return {
+    operations: createClient(OperationService, transport),
+    inventory: createClient(InventoryService, transport),
+    node: createClient(NodeService, transport),
+    faults: createClient(FaultService, transport),
+    close: () => session.abort(),
+  };
+}
+
+function transportOf(
+  { url }: Target,
+  sessionManager: Http2SessionManager,
+  interceptors: Interceptor[],
+  wire: Wire,
+): Transport {
+  const options = { baseUrl: url, sessionManager, interceptors, defaultTimeoutMs: CALL_DEADLINE_MS };
+  if (wire === 'grpc') return createGrpcTransport(options);
+  return createConnectTransport({ ...options, httpVersion: '2', useBinaryFormat: wire === 'connect' });
+}
+
+/** What came back over plain HTTP. */
+export interface RawAnswer {
+  /** 0: the call was cut off. */
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** Sends bytes that no client would send. */
+export async function rawCall(
+  target: Target,
+  request: {
+    readonly path: string;
+    readonly method?: string;
+    readonly contentType?: string;
+    readonly body?: Uint8Array;
+  },
+): Promise<RawAnswer> {
+  const session = openSession(target);
+  try {
+    return await new Promise<RawAnswer>((resolve) => {
+      const stream = session.request({
+        ':method': request.method ?? 'POST',
+        ':path': request.path,
+        ...(request.contentType === undefined ? {} : { 'content-type': request.contentType }),
+      });
+      const headers: Record<string, string> = {};
+      const chunks: Buffer[] = [];
+      let status = 0;
+      const take = (more: object): void => {
+        for (const [name, value] of Object.entries(more)) headers[name] = String(value);
+      };
+      const done = (): void => resolve({ status, headers, body: Buffer.concat(chunks).toString('utf8') });
+      stream.setTimeout(CALL_DEADLINE_MS, () => stream.close(constants.NGHTTP2_CANCEL));
+      stream.on('response', (more) => {
+        status = Number(more[':status']);
+        take(more);
+      });
+      stream.on('trailers', take);
+      stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+      // A node that has heard enough may cut the call off while its body is being sent.
+      stream.on('error', () => undefined);
+      session.on('error', done);
+      stream.on('close', done);
+      stream.end(request.body === undefined ? undefined : Buffer.from(request.body));
+    });
+  } finally {
+    session.destroy();
+  }
+}
+
+/** Opens a connection and resolves `closed` when it is gone, as it is when the process at its other end was killed. */
+export async function watchConnection(target: Target): Promise<{ closed: Promise<void>; close(): void }> {
+  const session = openSession(target);
+  const closed = new Promise<void>((resolve) => session.once('close', () => resolve()));
+  await new Promise<void>((resolve, reject) => {
+    session.once('connect', () => resolve());
+    session.once('error', reject);
+  });
+  return { closed, close: () => session.destroy() };
+}
+
+function openSession({ url }: Target): ClientHttp2Session {
+  const session = connectHttp2(url);
+  session.on('error', () => undefined);
+  return session;
+}
+
+/** Asks who the node is. Throws TargetError when there is none. */
+export async function askNodeInfo(target: Target): Promise<GetNodeInfoResponse> {
+  const connection = connect(target);
+  let info: GetNodeInfoResponse;
+  try {
+    info = await connection.node.getNodeInfo({});
+  } catch (thrown) {
+    const error = ConnectError.from(thrown);
+    if (error.code === Code.Unavailable || error.code === Code.DeadlineExceeded) {
+      throw new TargetError('UNREACHABLE', `${target.url} cannot be reached: ${error.rawMessage}`, {
+        cause: error,
+      });
+    }
+    throw noNode(target, `GetNodeInfo answers ${Code[error.code]}: ${error.rawMessage}`, error);
+  } finally {
+    connection.close();
+  }
+  if (info.nodeId === '' || info.ledgerId === '') {
+    throw noNode(target, 'GetNodeInfo answers no node id or no ledger id');
+  }
+  return info;
+}
+
+function noNode({ url }: Target, why: string, cause?: Error): TargetError {
+  const message = `what answers at ${url} is no node of the worker contract: ${why}`;
+  return new TargetError('NO_NODE', message, cause && { cause });
+}

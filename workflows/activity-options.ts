@@ -32,3 +32,10 @@ export const RECONCILE = {
   retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '5s' },
   cancellationType: 'TRY_CANCEL',
 } satisfies ActivityOptions;
+
+/** A cycle of a keeper: containers are asked for a few seconds each, all at once. Repeating it repeats nothing. */
+export const KEEPER_CYCLE = {
+  startToCloseTimeout: '30s',
+  retry: { initialInterval: '500ms', backoffCoefficient: 2, maximumInterval: '10s' },
+  cancellationType: 'TRY_CANCEL',
+} satisfies ActivityOptions;

@@ -1,4 +1,5 @@
 /** Everything that the workflow bundle serves; the names are the workflow types. */
+export { keepOptimizerGroup } from './optimizers/keep-optimizer-group.js';
 export { createRegionGroups } from './regions/create-region-groups.js';
 export { deleteDatabase } from './regions/delete-database.js';
 export { drainLegacyQueue } from './regions/drain-legacy-queue.js';

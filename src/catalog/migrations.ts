@@ -156,6 +156,8 @@ async function optimizing(db: Kysely<unknown>): Promise<void> {
       properties jsonb NOT NULL DEFAULT '{}',
       process_id text,
       last_error text,
+      -- The last launch whose optimizer registered; 0: none ever did.
+      registered_launch bigint NOT NULL DEFAULT 0,
       created_by text NOT NULL,
       start_time timestamptz NOT NULL DEFAULT now(),
       state_since timestamptz NOT NULL DEFAULT now()

@@ -181,6 +181,8 @@ interface OptimizerResourceTable {
   properties: Json<Record<string, string>>;
   process_id: string | null;
   last_error: string | null;
+  /** The last launch whose optimizer registered; 0: none ever did. */
+  registered_launch: Generated<number>;
   created_by: string;
   /** When it was first started; a restart does not change it. */
   start_time: ColumnType<Date, never, never>;

@@ -18,6 +18,8 @@ const settingsSchema = z.object({
   /** How long a transaction waits for a row lock. */
   STEWARD_LOCK_TIMEOUT_MS: milliseconds(3_000),
   STEWARD_STATEMENT_TIMEOUT_MS: milliseconds(20_000),
+  /** Module that exports `containers`: further containers of optimizers, by name (src/engines/containers.ts). */
+  STEWARD_CONTAINERS: z.string().min(1).optional(),
 });
 
 export interface Settings {
@@ -29,6 +31,7 @@ export interface Settings {
   readonly heartbeatIntervalMs: number;
   readonly lockTimeoutMs: number;
   readonly statementTimeoutMs: number;
+  readonly containersModule: string | undefined;
 }
 
 /** Settings from the environment. Throws an Error that names each variable that is wrong. */
@@ -48,6 +51,7 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
     heartbeatIntervalMs: values.STEWARD_HEARTBEAT_INTERVAL_MS,
     lockTimeoutMs: values.STEWARD_LOCK_TIMEOUT_MS,
     statementTimeoutMs: values.STEWARD_STATEMENT_TIMEOUT_MS,
+    containersModule: values.STEWARD_CONTAINERS,
   };
 }
 

@@ -129,7 +129,7 @@ export function sweepReplicasInput(value: unknown): SweepReplicasInput {
   };
 }
 
-type Fields = Record<string, unknown>;
+export type Fields = Record<string, unknown>;
 
 export function object(value: unknown, known: readonly string[]): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -166,7 +166,7 @@ export function oneOf<const T extends string>(input: Fields, field: string, allo
   return found;
 }
 
-function actor(input: Fields): string {
+export function actor(input: Fields): string {
   return input['actor'] === undefined ? UNKNOWN_ACTOR : text(input, 'actor', ACTOR_NAME);
 }
 

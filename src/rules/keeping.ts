@@ -66,6 +66,8 @@ export interface OrphanMemory {
   readonly toldOptOut?: boolean;
   /** Its request never registered within the grace, and that was counted. */
   readonly countedAsKeeping?: boolean;
+  /** An operator asked for a restart at once; whatever the settings say. */
+  readonly forced?: boolean;
 }
 
 /** What survives from cycle to cycle, in the history of the workflow. Plain JSON. */
@@ -125,18 +127,18 @@ export function decideKeeping(view: KeepingView, state: KeeperState): KeepingDec
 
   for (const resource of resources) {
     const { resourceId } = resource;
-    const known = state.orphans[resourceId];
+    const known = caughtUp(state.orphans[resourceId], resource, optimizerOf.has(resourceId), nowMs);
     const optimizer = optimizerOf.get(resourceId);
     if (optimizer !== undefined) {
       // It keeps its attempts until it has lived for one grace: what dies right after every restart is still dying.
       if (known !== undefined && known.attempts > 0 && optimizer.aliveMs < settings.gracePeriodMs) {
-        orphans[resourceId] = { ...known, launch: resource.launch };
+        orphans[resourceId] = known;
       }
       continue;
     }
     if (resource.releasing) continue;
     const orphan: OrphanMemory = known ?? { firstSeenMs: nowMs, launch: resource.launch, attempts: 0 };
-    const due = nowMs >= nextTurnMs(orphan, settings);
+    const due = orphan.forced === true || nowMs >= nextTurnMs(orphan, settings);
     const verdict = due ? decideOrphan(resource, orphan, view) : waiting(orphan);
     if (verdict.action !== undefined) actions.push(verdict.action);
     if (verdict.orphan !== undefined) orphans[resourceId] = verdict.orphan;
@@ -170,6 +172,22 @@ export function decideKeeping(view: KeepingView, state: KeeperState): KeepingDec
   };
 }
 
+/**
+ * What is remembered, brought up to launches that the catalog has and the memory does not: a cycle whose answer was lost,
+ * or a workflow that was reset. No attempt is lost. One launch ahead without an optimizer is asked for again, and joined.
+ */
+function caughtUp(
+  known: OrphanMemory | undefined,
+  { launch }: KeptResource,
+  isAlive: boolean,
+  nowMs: number,
+): OrphanMemory | undefined {
+  if (known === undefined || launch <= known.launch) return known;
+  if (!isAlive && launch === known.launch + 1) return known;
+  const { forced: _, ...rest } = known;
+  return { ...rest, attempts: known.attempts + launch - known.launch, launch, lastRestartMs: nowMs };
+}
+
 interface OrphanVerdict {
   readonly orphan?: OrphanMemory;
   readonly action?: KeepingAction;
@@ -186,6 +204,7 @@ function waiting(orphan: OrphanMemory): OrphanVerdict {
 function decideOrphan(resource: KeptResource, orphan: OrphanMemory, view: KeepingView): OrphanVerdict {
   const { nowMs, settings } = view;
   const { resourceId, container } = resource;
+  const isForced = orphan.forced === true;
   if (container !== 'RESTARTS') {
     if (orphan.toldOptOut) return { orphan, expected: false };
     return {
@@ -196,18 +215,18 @@ function decideOrphan(resource: KeptResource, orphan: OrphanMemory, view: Keepin
   }
   const countsAsKeeping = !resource.everRegistered && orphan.countedAsKeeping !== true;
   const counted = countsAsKeeping ? { ...orphan, countedAsKeeping: true } : orphan;
-  if (!settings.autoRestart) {
+  if (!settings.autoRestart && !isForced) {
     // A request that never came to life is of no use to anybody; what was alive once is left to the operator.
     if (resource.everRegistered) return { orphan: counted, expected: false, countsAsKeeping };
     const action: KeepingAction = { kind: 'cleanUp', resourceId, attempts: orphan.attempts };
     return { action, expected: false, countsAsKeeping };
   }
-  if (orphan.attempts >= settings.maxRetries) {
+  if (orphan.attempts >= settings.maxRetries && !isForced) {
     const action: KeepingAction = { kind: 'cleanUp', resourceId, attempts: orphan.attempts };
     return { orphan: counted, action, expected: false, countsAsKeeping };
   }
   const attempt = orphan.attempts + 1;
-  const { restartFailed: _, ...rest } = counted;
+  const { restartFailed: _failed, forced: _forced, ...rest } = counted;
   return {
     orphan: { ...rest, attempts: attempt, lastRestartMs: nowMs, launch: orphan.launch + 1 },
     action: { kind: 'restart', resourceId, fromLaunch: orphan.launch, attempt },
@@ -224,6 +243,17 @@ export function afterFailedRestart(state: KeeperState, resourceId: string): Keep
   const orphan = state.orphans[resourceId];
   if (orphan === undefined) return state;
   return { ...state, orphans: { ...state.orphans, [resourceId]: { ...orphan, restartFailed: true } } };
+}
+
+/** The state after an operator asked for a restart at once: the count of attempts starts again. */
+export function afterRestartNow(
+  state: KeeperState,
+  resourceId: string,
+  launch: number,
+  nowMs: number,
+): KeeperState {
+  const forced: OrphanMemory = { firstSeenMs: nowMs, launch, attempts: 0, forced: true };
+  return { ...state, orphans: { ...state.orphans, [resourceId]: forced } };
 }
 
 function sum(values: readonly number[]): number {

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { createKeeperActivities } from '../../activities/keep-optimizers.js';
 import { createLegacyQueueActivities } from '../../activities/legacy-queue.js';
 import { createRegionActivities } from '../../activities/regions.js';
 import { createSweepActivities } from '../../activities/sweep.js';
@@ -15,6 +16,7 @@ import { NodeClients } from '../rpc/node-clients.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
+import { loadContainers } from './containers.js';
 import { isOpenBy } from './liveness.js';
 
 /** The Temporal worker process: runs workflows and activities until it is told to stop, then lets them finish. */
@@ -31,6 +33,8 @@ await runProcess('worker', async (log, stopping) => {
   if (created.length > 0) log.info({ created }, 'schedules created');
   const catalog = openCatalog(settings, { name: 'steward-worker' });
   const clients = new NodeClients(settings.rpcDeadlineMs, credentials);
+
+  const containers = await loadContainers(settings.containersModule, clients);
 
   const dependencies = {
     catalog,
@@ -49,6 +53,7 @@ await runProcess('worker', async (log, stopping) => {
       ...createRegionActivities(dependencies),
       ...createSweepActivities(dependencies),
       ...createLegacyQueueActivities(dependencies),
+      ...createKeeperActivities({ ...dependencies, containers, log: createLogger('optimizers') }),
     },
     // A killed worker's next workflow task waits for its sticky queue: keep that short.
     stickyQueueScheduleToStartTimeout: '1s',

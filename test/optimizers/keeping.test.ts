@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   afterFailedRestart,
+  afterRestartNow,
   DEFAULT_GROUP_SETTINGS,
   decideKeeping,
   type GroupSettings,
@@ -122,6 +123,39 @@ describe('an orphan', () => {
     expect(actions[2]).toEqual([{ kind: 'restart', resourceId: 'mine', fromLaunch: 2, attempt: 2 }]);
     expect(state.orphans['theirs']?.attempts).toBe(0);
   });
+});
+
+describe('a launch that the memory does not know', () => {
+  const due = cycles([0, 1], () => ({ resources: [resource('a')] })).state;
+
+  test('is joined by the repeated cycle whose answer was lost, and counted once', () => {
+    const again = decideKeeping(view(GRACE, { resources: [resource('a', { launch: 2 })] }), due);
+    expect(again.actions).toEqual([{ kind: 'restart', resourceId: 'a', fromLaunch: 1, attempt: 1 }]);
+    expect(again.state.orphans['a']).toMatchObject({ attempts: 1, launch: 2 });
+  });
+
+  test('is counted when its optimizer lives already', () => {
+    const now = view(GRACE, { resources: [resource('a', { launch: 2 })], optimizers: [live('a', 10)] });
+    const again = decideKeeping(now, due);
+    expect(again.actions).toEqual([]);
+    expect(again.state.orphans['a']).toMatchObject({ attempts: 1, launch: 2 });
+  });
+
+  test('is counted after a reset to an older point, and nothing is launched twice', () => {
+    const again = decideKeeping(view(GRACE, { resources: [resource('a', { launch: 3 })] }), due);
+    expect(again.actions).toEqual([]);
+    expect(again.state.orphans['a']).toMatchObject({ attempts: 2, launch: 3, lastRestartMs: GRACE });
+  });
+});
+
+test('an operator restarts an orphan at once, whatever the settings say', () => {
+  const settings = { ...SETTINGS, autoRestart: false };
+  const resources = [resource('a', { launch: 4 })];
+  const state = afterRestartNow(cycles([0], () => ({ settings, resources })).state, 'a', 4, 1);
+  const now = decideKeeping(view(1, { settings, resources }), state);
+  expect(now.actions).toEqual([{ kind: 'restart', resourceId: 'a', fromLaunch: 4, attempt: 1 }]);
+  const later = decideKeeping(view(2, { settings, resources: [resource('a', { launch: 5 })] }), now.state);
+  expect(later.actions).toEqual([]);
 });
 
 describe('capacity', () => {

@@ -1,0 +1,96 @@
+import { sql } from 'kysely';
+import type { Containers } from '../../engines/containers.js';
+import {
+  DEFAULT_GROUP_SETTINGS,
+  type GroupSettings,
+  type KeepingView,
+  type KeptResource,
+} from '../../rules/keeping.js';
+import type { Catalog } from '../catalog.js';
+import { type ResourceRow, touchedWithin } from './resources.js';
+
+export interface KeptGroup {
+  readonly container: string;
+  readonly properties: Readonly<Record<string, string>>;
+  readonly settings: GroupSettings;
+}
+
+/** The group with its settings, defaults filled in; undefined when there is no such group. */
+export async function findGroup(catalog: Catalog, name: string): Promise<KeptGroup | undefined> {
+  const row = await catalog
+    .selectFrom('optimizer_group')
+    .select(['container', 'properties', 'settings'])
+    .where('name', '=', name)
+    .executeTakeFirst();
+  if (row === undefined) return undefined;
+  return { ...row, settings: { ...DEFAULT_GROUP_SETTINGS, ...row.settings } };
+}
+
+/** Sets settings of a group to absolute values, so that asking again is safe. False: there is no such group. */
+export async function setGroupSettings(
+  catalog: Catalog,
+  name: string,
+  settings: Partial<GroupSettings>,
+): Promise<boolean> {
+  const { numUpdatedRows } = await catalog
+    .updateTable('optimizer_group')
+    .set({ settings: sql`settings || ${JSON.stringify(settings)}::jsonb` })
+    .where('name', '=', name)
+    .executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
+/** Takes away the rows of optimizers that have been silent for longer than the time-out; their tokens. */
+export async function expireOptimizers(
+  catalog: Catalog,
+  group: string,
+  heartbeatTimeoutMs: number,
+): Promise<{ readonly resourceId: string }[]> {
+  return catalog
+    .deleteFrom('optimizer')
+    .where('group_name', '=', group)
+    .where((expression) => expression.not(touchedWithin(heartbeatTimeoutMs)))
+    .returning('resource_id as resourceId')
+    .execute();
+}
+
+/** What a cycle of the keeper decides on, by the catalog's clock, and the rows it acts on. */
+export async function viewGroup(
+  catalog: Catalog,
+  group: string,
+  settings: GroupSettings,
+  containers: Containers,
+): Promise<{ readonly view: KeepingView; readonly rows: readonly ResourceRow[] }> {
+  const rows = await catalog
+    .selectFrom('optimizer_resource')
+    .selectAll()
+    .where('group_name', '=', group)
+    .orderBy('resource_id')
+    .execute();
+  const optimizers = await catalog
+    .selectFrom('optimizer')
+    .select([
+      'resource_id as resourceId',
+      'threads',
+      sql<number>`(extract(epoch FROM clock_timestamp() - registered_at) * 1000)::bigint`.as('aliveMs'),
+    ])
+    .where('group_name', '=', group)
+    .where(touchedWithin(settings.heartbeatTimeoutMs))
+    .execute();
+  const { rows: clock } = await sql<{
+    nowMs: number;
+  }>`SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS "nowMs"`.execute(catalog);
+  const resources = rows.map((row): KeptResource => {
+    const container = containers.get(row.container);
+    return {
+      resourceId: row.resource_id,
+      threads: row.threads,
+      launch: row.epoch,
+      everRegistered: row.registered_launch > 0,
+      releasing: row.state === 'RELEASING',
+      container:
+        container === undefined ? 'UNKNOWN' : container.supportsAutoRestart ? 'RESTARTS' : 'OPTS_OUT',
+    };
+  });
+  return { view: { nowMs: clock[0]!.nowMs, settings, resources, optimizers }, rows };
+}

@@ -1,4 +1,5 @@
 import type { EngineNode } from './nodes.js';
+import type { StartedResource } from './optimizers.js';
 
 /**
  * The port to what starts optimizer processes. Every call is idempotent by resource id and launch, and may be repeated;
@@ -36,15 +37,8 @@ export interface OptimizerLaunch extends OptimizerPlace {
   readonly properties: Readonly<Record<string, string>>;
 }
 
-export interface StartedProcess {
-  readonly processId: string;
-  readonly threads: number;
-  readonly memoryMb: number;
-  readonly properties: Readonly<Record<string, string>>;
-}
-
 export type LaunchAnswer =
-  | ({ readonly state: 'STARTED' } & StartedProcess)
+  | ({ readonly state: 'STARTED' } & StartedResource)
   /** Accepted or waiting; ask again. */
   | { readonly state: 'PENDING'; readonly reason: string }
   | { readonly state: 'FAILED'; readonly reason: string };

@@ -1,16 +1,19 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Containers, externalContainer, type OptimizerContainer } from '../engines/containers.js';
-import { LocalContainer } from '../engines/reference/local-container.js';
-import type { NodeClients } from '../rpc/node-clients.js';
+import { LocalContainer } from '../engines/local-container.js';
+import type { OptimizerEngine } from '../engines/optimizers.js';
 
 /**
  * `local`, `external`, and what the module exports as `containers` (an object by name). Throws an Error that says what is
  * wrong with the module.
  */
-export async function loadContainers(module: string | undefined, clients: NodeClients): Promise<Containers> {
+export async function loadContainers(
+  module: string | undefined,
+  engine: OptimizerEngine,
+): Promise<Containers> {
   const containers = new Map<string, OptimizerContainer>([
-    ['local', new LocalContainer(clients)],
+    ['local', new LocalContainer(engine)],
     ['external', externalContainer],
   ]);
   if (module === undefined) return containers;

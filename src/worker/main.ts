@@ -6,6 +6,7 @@ import { createLegacyQueueActivities } from '../../activities/legacy-queue.js';
 import { createRegionActivities } from '../../activities/regions.js';
 import { createSweepActivities } from '../../activities/sweep.js';
 import { catalogId, openCatalog } from '../catalog/catalog.js';
+import { ReferenceOptimizerEngine } from '../engines/reference/optimizers.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
 import { createLogger, type Logger } from '../log.js';
 import { readSettings } from '../model/settings.js';
@@ -34,7 +35,7 @@ await runProcess('worker', async (log, stopping) => {
   const catalog = openCatalog(settings, { name: 'steward-worker' });
   const clients = new NodeClients(settings.rpcDeadlineMs, credentials);
 
-  const containers = await loadContainers(settings.containersModule, clients);
+  const containers = await loadContainers(settings.containersModule, new ReferenceOptimizerEngine(clients));
 
   const dependencies = {
     catalog,

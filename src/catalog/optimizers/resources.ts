@@ -1,5 +1,5 @@
 import { type ExpressionBuilder, type Selectable, sql } from 'kysely';
-import type { StartedProcess } from '../../engines/containers.js';
+import type { StartedResource } from '../../engines/optimizers.js';
 import { mayResourceBecome } from '../../rules/optimizing-states.js';
 import type { Catalog, CatalogTransaction } from '../catalog.js';
 import { isAlive } from '../nodes.js';
@@ -88,7 +88,7 @@ export async function relaunchResource(
 /** Stores what the container started for this launch. When it was first started stays as it is. */
 export async function recordStarted(
   catalog: Catalog,
-  { resourceId, launch, started }: { resourceId: string; launch: number; started: StartedProcess },
+  { resourceId, launch, started }: { resourceId: string; launch: number; started: StartedResource },
 ): Promise<void> {
   await catalog
     .updateTable('optimizer_resource')

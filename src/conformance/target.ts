@@ -1,13 +1,7 @@
 import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
-import {
-  type Client,
-  Code,
-  ConnectError,
-  createClient,
-  type Interceptor,
-  type Transport,
-} from '@connectrpc/connect';
-import { createConnectTransport, createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { type Client, Code, ConnectError, createClient, type Interceptor } from '@connectrpc/connect';
+import { RpcConnection, type RpcConnectionOptions } from '../rpc/connection.js';
+import { type Credentials, present } from '../rpc/credentials.js';
 import { FaultService } from '../rpc/gen/steward/worker/v1/fault_pb.js';
 import { InventoryService } from '../rpc/gen/steward/worker/v1/inventory_pb.js';
 import { type GetNodeInfoResponse, NodeService } from '../rpc/gen/steward/worker/v1/node_pb.js';
@@ -17,6 +11,8 @@ import { OperationService } from '../rpc/gen/steward/worker/v1/operation_pb.js';
 export interface Target {
   /** Base URL. */
   readonly url: string;
+  /** What the node is shown, and whom it has to be. */
+  readonly credentials: Credentials;
 }
 
 /** The address cannot be used for checking; the message says why. */
@@ -33,7 +29,7 @@ export class TargetError extends Error {
   }
 }
 
-export type Wire = 'connect' | 'json' | 'grpc';
+export type Wire = NonNullable<RpcConnectionOptions['protocol']>;
 
 /** Clients of all services of the node, over a connection of their own. */
 export interface Connection {
@@ -49,30 +45,23 @@ const CALL_DEADLINE_MS = 10_000;
 
 /** Opens a connection; nothing is sent before the first call. */
 export function connect(
-  target: Target,
-  interceptors: Interceptor[] = [],
-  wire: Wire = 'connect',
+  { url, credentials }: Target,
+  interceptors: readonly Interceptor[] = [],
+  protocol: Wire = 'connect',
 ): Connection {
-  const session = new Http2SessionManager(target.url);
-  const transport = transportOf(target, session, interceptors, wire);
+  const connection = new RpcConnection(url, credentials, {
+    deadlineMs: CALL_DEADLINE_MS,
+    interceptors,
+    protocol,
+  });
+  const { transport } = connection;
   return {
     operations: createClient(OperationService, transport),
     inventory: createClient(InventoryService, transport),
     node: createClient(NodeService, transport),
     faults: createClient(FaultService, transport),
-    close: () => session.abort(),
+    close: () => connection.close(),
   };
-}
-
-function transportOf(
-  { url }: Target,
-  sessionManager: Http2SessionManager,
-  interceptors: Interceptor[],
-  wire: Wire,
-): Transport {
-  const options = { baseUrl: url, sessionManager, interceptors, defaultTimeoutMs: CALL_DEADLINE_MS };
-  if (wire === 'grpc') return createGrpcTransport(options);
-  return createConnectTransport({ ...options, httpVersion: '2', useBinaryFormat: wire === 'connect' });
 }
 
 /** What came back over plain HTTP. */
@@ -94,11 +83,13 @@ export async function rawCall(
   },
 ): Promise<RawAnswer> {
   const session = openSession(target);
+  const { tokens } = target.credentials;
   try {
     return await new Promise<RawAnswer>((resolve) => {
       const stream = session.request({
         ':method': request.method ?? 'POST',
         ':path': request.path,
+        ...(tokens === undefined ? {} : { authorization: tokens.authorization }),
         ...(request.contentType === undefined ? {} : { 'content-type': request.contentType }),
       });
       const headers: Record<string, string> = {};
@@ -137,8 +128,8 @@ export async function watchConnection(target: Target): Promise<{ closed: Promise
   return { closed, close: () => session.destroy() };
 }
 
-function openSession({ url }: Target): ClientHttp2Session {
-  const session = connectHttp2(url);
+function openSession({ url, credentials }: Target): ClientHttp2Session {
+  const session = connectHttp2(url, { ...present(credentials.tls), minVersion: 'TLSv1.2' });
   session.on('error', () => undefined);
   return session;
 }
@@ -151,12 +142,19 @@ export async function askNodeInfo(target: Target): Promise<GetNodeInfoResponse> 
     info = await connection.node.getNodeInfo({});
   } catch (thrown) {
     const error = ConnectError.from(thrown);
-    if (error.code === Code.Unavailable || error.code === Code.DeadlineExceeded) {
-      throw new TargetError('UNREACHABLE', `${target.url} cannot be reached: ${error.rawMessage}`, {
+    const { code, rawMessage } = error;
+    if (speaksOtherwise(error)) throw noNode(target, 'it does not speak HTTP/2', error);
+    if (code === Code.Unavailable || code === Code.DeadlineExceeded) {
+      throw new TargetError('UNREACHABLE', `${target.url} cannot be reached: ${rawMessage}`, {
         cause: error,
       });
     }
-    throw noNode(target, `GetNodeInfo answers ${Code[error.code]}: ${error.rawMessage}`, error);
+    if (code === Code.Unauthenticated || code === Code.PermissionDenied) {
+      throw new TargetError('UNREACHABLE', `${target.url} and we do not trust each other: ${rawMessage}`, {
+        cause: error,
+      });
+    }
+    throw noNode(target, `GetNodeInfo answers ${Code[code]}: ${rawMessage}`, error);
   } finally {
     connection.close();
   }
@@ -169,4 +167,12 @@ export async function askNodeInfo(target: Target): Promise<GetNodeInfoResponse> 
 function noNode({ url }: Target, why: string, cause?: Error): TargetError {
   const message = `what answers at ${url} is no node of the worker contract: ${why}`;
   return new TargetError('NO_NODE', message, cause && { cause });
+}
+
+/** The other end answered, and not in HTTP/2. */
+function speaksOtherwise(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ERR_HTTP2_ERROR') return true;
+  }
+  return false;
 }

@@ -1,5 +1,5 @@
 import { type Operation, RegionKind, type RegionRef } from '../rpc/gen/steward/worker/v1/operation_pb.js';
-import { MAX_ID } from '../rules/bounds.js';
+import { MAX_GROUP_ID } from '../rules/bounds.js';
 import type { RegionRequest } from './operation.js';
 import type { RegionKey } from './region-key.js';
 
@@ -17,7 +17,8 @@ type Request = Extract<Operation['request'], { case: 'createRegion' | 'deleteReg
 /** The change of a region that is asked for, or what is wrong with it (I10). */
 export function readRegionRequest(request: Request, nodeId: string): RegionRequest | string {
   const region = readRegion(request.value.region);
-  if (region === undefined) return 'its region field must name a catalog (UUID) and a group id from 1 on';
+  if (region === undefined)
+    return `its region field must name a catalog (UUID) and a group id from 1 to ${MAX_GROUP_ID}`;
   if (request.case === 'deleteRegion') return { verb: 'delete-region', region };
   const { database, kind: asked, peers } = request.value;
   const kind = KINDS.get(asked);
@@ -31,7 +32,7 @@ export function readRegionRequest(request: Request, nodeId: string): RegionReque
 
 function readRegion(ref: RegionRef | undefined): RegionKey | undefined {
   if (ref === undefined || !UUID.test(ref.catalogId)) return undefined;
-  if (ref.groupId < 1n || ref.groupId > BigInt(MAX_ID)) return undefined;
+  if (ref.groupId < 1n || ref.groupId > BigInt(MAX_GROUP_ID)) return undefined;
   return { catalogId: ref.catalogId, groupId: Number(ref.groupId) };
 }
 

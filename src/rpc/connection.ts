@@ -1,9 +1,18 @@
 import { Code, ConnectError, type Interceptor, type Transport } from '@connectrpc/connect';
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { createConnectTransport, createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { MAX_RESPONSE_BYTES } from '../model/transport.js';
 import { type Credentials, present } from './credentials.js';
 import { isLoopback } from './plain-text.js';
 import { explainTrust } from './trust.js';
+
+export interface RpcConnectionOptions {
+  /** For calls that name none of their own. Default: none. */
+  readonly deadlineMs?: number;
+  /** How calls are written. Default: `connect`, with protocol buffers. */
+  readonly protocol?: 'connect' | 'connect-json' | 'grpc';
+  /** See every call before it gets its token. */
+  readonly interceptors?: readonly Interceptor[];
+}
 
 /**
  * A client's connection to one server, made at the first call and again whenever it is lost, with the credentials of this
@@ -16,17 +25,24 @@ export class RpcConnection {
   readonly transport: Transport;
   readonly #sessions: RenewedSessions;
 
-  constructor(url: string, credentials: Credentials, options: { readonly deadlineMs?: number } = {}) {
+  constructor(url: string, credentials: Credentials, options: RpcConnectionOptions = {}) {
+    const { deadlineMs, protocol = 'connect', interceptors = [] } = options;
     this.#sessions = new RenewedSessions(url, credentials);
-    this.transport = createConnectTransport({
+    const common = {
       baseUrl: url,
-      httpVersion: '2',
       sessionManager: this.#sessions,
-      useBinaryFormat: true,
       readMaxBytes: MAX_RESPONSE_BYTES,
-      interceptors: [authenticate(url, credentials)],
-      ...(options.deadlineMs !== undefined && { defaultTimeoutMs: options.deadlineMs }),
-    });
+      interceptors: [...interceptors, authenticate(url, credentials)],
+      ...(deadlineMs !== undefined && { defaultTimeoutMs: deadlineMs }),
+    };
+    this.transport =
+      protocol === 'grpc'
+        ? createGrpcTransport(common)
+        : createConnectTransport({
+            ...common,
+            httpVersion: '2',
+            useBinaryFormat: protocol === 'connect',
+          });
   }
 
   /** Ends the calls that are under way. */

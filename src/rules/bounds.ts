@@ -8,6 +8,8 @@ export const MAX_REPLICATION_FACTOR = 9;
 export const SUBMIT_BATCH = 250;
 /** Largest group id or epoch: what a JSON number carries exactly. */
 export const MAX_ID = Number.MAX_SAFE_INTEGER;
+/** Largest group id that the worker contract allows: 15 digits. */
+export const MAX_GROUP_ID = 999_999_999_999_999;
 /** Partition slots of a database, for each kind of region group. */
 export const PARTITION_SLOTS = 64;
 

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { Check } from '../../conformance/check.js';
 import type { CheckReport, ConformanceReport } from '../../conformance/report.js';
+import type { Credentials } from '../../rpc/credentials.js';
 import type { ChecksDocument } from '../documents.js';
 import { formatDuration } from '../duration.js';
 import { UsageError } from '../failure.js';
@@ -17,6 +18,10 @@ interface ConformanceCommandOptions extends OutputOptions {
   readonly knownFailing?: string;
   readonly junit?: string;
   readonly list?: boolean;
+  readonly tlsCa?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tokenFile?: string;
 }
 
 /** `steward conformance` */
@@ -34,6 +39,12 @@ export function addConformanceCommand(program: Command): void {
         )
         .option('--known-failing <file>', 'checks that are expected to fail, one name on each line')
         .option('--junit <file>', 'write the result as JUnit XML as well')
+        .optionsGroup('Safe transport; the defaults are STEWARD_TLS_CA and so on:')
+        .option('--tls-ca <file>', 'the CA that the certificate of the node must be of')
+        .option('--tls-cert <file>', 'our certificate, for a node that asks for one')
+        .option('--tls-key <file>', 'and its key')
+        .option('--token-file <file>', 'a bearer token')
+        .optionsGroup('Options:')
         .option('--list', 'show the checks and the rules that they keep, and run none'),
     ).action((options: ConformanceCommandOptions) => (options.list ? list(options) : run(options))),
     'steward conformance --target http://127.0.0.1:7101',
@@ -55,16 +66,19 @@ async function run(options: ConformanceCommandOptions): Promise<void> {
   if (junit !== undefined) await writeResult(junit, '');
   const { checkConformance } = await import('../../conformance/run.js');
   const { restartCommand } = await import('../../conformance/restarts.js');
+  const credentials = await credentialsOf(options);
   let report: ConformanceReport;
   try {
     report = await checkConformance({
-      target: { url: target },
+      target: { url: target, credentials },
       checks,
       knownFailing,
       ...(command !== undefined && { restart: restartCommand(command) }),
     });
   } catch (error) {
     throw await asStewardError(error);
+  } finally {
+    credentials.close();
   }
   if (junit !== undefined) {
     const { junitOf } = await import('../../conformance/junit.js');
@@ -87,6 +101,19 @@ async function list(options: ConformanceCommandOptions): Promise<void> {
       .join('\n')
       .trimStart(),
   );
+}
+
+async function credentialsOf(options: ConformanceCommandOptions): Promise<Credentials> {
+  const { readTransport, WrongTransport } = await import('../../model/transport.js');
+  const { Credentials: OurCredentials } = await import('../../rpc/credentials.js');
+  const { tlsCa, tlsCert, tlsKey, tokenFile } = options;
+  try {
+    const flags = { 'tls-ca': tlsCa, 'tls-cert': tlsCert, 'tls-key': tlsKey, 'token-file': tokenFile };
+    return new OurCredentials(readTransport(process.env, flags));
+  } catch (error) {
+    if (error instanceof WrongTransport) throw new UsageError(error.message);
+    throw error;
+  }
 }
 
 async function checksAsked({ only }: ConformanceCommandOptions): Promise<readonly Check[]> {

@@ -48,7 +48,7 @@ export const WIRE: readonly Check[] = group('wire', ['regions'], {
   },
   json: {
     rule: 'the contract is answered over Connect with JSON, on the same port',
-    run: (probe) => answersOver(probe, 'json'),
+    run: (probe) => answersOver(probe, 'connect-json'),
   },
   grpc: {
     rule: 'the contract is answered over gRPC, on the same port',

@@ -2,18 +2,19 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
 import { type InventoryService, RegionInfo_State } from '../rpc/gen/steward/worker/v1/inventory_pb.js';
 import { RegionKind } from '../rpc/gen/steward/worker/v1/operation_pb.js';
+import { invalidToken, pageSize } from './inventory-pages.js';
 import type { Ledger } from './ledger.js';
 import { checkNodeRef, type NodeIdentity } from './node-identity.js';
 import { formatRegion, parseRegion, type RegionKey } from './region-key.js';
 import type { FoundRegion, RegionStore } from './region-store.js';
-
-const MAX_PAGE = 1000;
+import type { ResourceInventory } from './resource-inventory.js';
 
 /** What is on the node, whether an operation made it or not (I4). Changes nothing. */
 export function inventoryService(
   store: RegionStore,
   ledger: Ledger,
   identity: NodeIdentity,
+  resources: ResourceInventory | undefined,
 ): ServiceImpl<typeof InventoryService> {
   const toInfo = (found: FoundRegion) => ({
     region: { catalogId: found.region.catalogId, groupId: BigInt(found.region.groupId) },
@@ -54,6 +55,7 @@ export function inventoryService(
 
     listResources: () => lacks('resources'),
     getTaskResult: () => lacks('resources'),
+    ...resources,
     listTaskGroups: () => lacks('task-groups'),
   };
 }
@@ -62,19 +64,9 @@ function lacks(capability: string): never {
   throw new ConnectError(`this node lacks the capability ${capability}`, Code.Unimplemented);
 }
 
-function pageSize(asked: number): number {
-  if (asked <= MAX_PAGE) return asked === 0 ? MAX_PAGE : asked;
-  throw new ConnectError(`page_size ${asked}: 1 to ${MAX_PAGE}, or 0 for ${MAX_PAGE}`, Code.InvalidArgument);
-}
-
 function regionAfter(token: string): RegionKey | undefined {
   if (token === '') return undefined;
   const region = parseRegion(token);
   if (region === undefined) throw invalidToken(token);
   return region;
-}
-
-function invalidToken(token: string): ConnectError {
-  const shown = JSON.stringify(token.slice(0, 100));
-  return new ConnectError(`page_token ${shown} is not the next_page_token of a page`, Code.InvalidArgument);
 }

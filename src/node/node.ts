@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../log.js';
+import { identityOf } from '../process-identity.js';
 import { Credentials } from '../rpc/credentials.js';
 import { checkListening } from '../rpc/plain-text.js';
 import { claimDataDirectory, releaseDataDirectory } from './data-directory.js';
@@ -12,10 +13,14 @@ import { Ledger } from './ledger.js';
 import { LedgerRegions } from './ledger-regions.js';
 import type { NodeIdentity } from './node-identity.js';
 import { Operations } from './operations.js';
+import { OptimizerContainer } from './optimizer-container.js';
+import { OptimizerPlaces } from './optimizer-places.js';
 import type { NodeOptions } from './options.js';
 import { RegionFacility } from './region-facility.js';
 import type { RegionStore } from './region-store.js';
 import { Registration } from './registration.js';
+import { ResourceFacility } from './resource-facility.js';
+import { resourceInventory } from './resource-inventory.js';
 import { LiveOperation, ResourceQueues } from './resource-queues.js';
 import { contractServer } from './rpc-server.js';
 
@@ -48,7 +53,12 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
       ? new DiskRegions({ ...options, path: options.data })
       : new LedgerRegions(ledger);
   const faults = new Faults();
-  const facilities: Facilities = { regions: new RegionFacility(store, ledger) };
+  const places = new OptimizerPlaces(options.data);
+  const container = optimizerContainer(places, options, log);
+  const facilities: Facilities = {
+    regions: new RegionFacility(store, ledger),
+    ...(container !== undefined && { resources: new ResourceFacility(container) }),
+  };
   const queues = new ResourceQueues(ledger, performOperations(facilities, ledger, faults), log);
   queues.add(await recover(facilities, ledger, log));
 
@@ -67,7 +77,8 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
     supports: (request) => facilityOf(facilities, request) !== undefined,
   });
   const { allowFaults } = options;
-  const contract = { identity, operations, store, ledger, faults, allowFaults };
+  const resources = container && resourceInventory(places, ledger, identity, log);
+  const contract = { identity, operations, store, ledger, resources, faults, allowFaults };
   const server = contractServer(contract, credentials, log);
   const url = await server.listen(options.host, options.port);
 
@@ -108,6 +119,18 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
       await ledger.close();
     },
   };
+}
+
+/** A node that has a coordinator can give optimizers one to poll. */
+function optimizerContainer(
+  places: OptimizerPlaces,
+  { data, id, coordinator, transport, exitWithParent }: NodeOptions,
+  log: Logger,
+): OptimizerContainer | undefined {
+  if (coordinator === undefined) return undefined;
+  // A node that ends with its parent, however it ends itself, leaves no optimizer behind that would not.
+  const exitWith = exitWithParent ? identityOf(process.ppid) : undefined;
+  return new OptimizerContainer(places, { data, nodeId: id, coordinator, transport, exitWith, log });
 }
 
 async function recover(facilities: Facilities, ledger: Ledger, log: Logger): Promise<LiveOperation[]> {

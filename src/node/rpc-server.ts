@@ -16,12 +16,15 @@ import type { NodeIdentity } from './node-identity.js';
 import { operationService } from './operation-service.js';
 import type { Operations } from './operations.js';
 import type { RegionStore } from './region-store.js';
+import type { ResourceInventory } from './resource-inventory.js';
 
 export interface WorkerContract {
   readonly identity: NodeIdentity;
   readonly operations: Operations;
   readonly store: RegionStore;
   readonly ledger: Ledger;
+  /** Of a node that has the capability `resources`. */
+  readonly resources: ResourceInventory | undefined;
   readonly faults: Faults;
   /** Serves FaultService; UNIMPLEMENTED otherwise. */
   readonly allowFaults: boolean;
@@ -29,10 +32,10 @@ export interface WorkerContract {
 
 /** The server of the worker contract. */
 export function contractServer(contract: WorkerContract, credentials: Credentials, log: Logger): RpcServer {
-  const { identity, operations, store, ledger, faults, allowFaults } = contract;
+  const { identity, operations, store, ledger, resources, faults, allowFaults } = contract;
   const routes = (router: ConnectRouter): void => {
     router.service(OperationService, operationService(operations, identity));
-    router.service(InventoryService, inventoryService(store, ledger, identity));
+    router.service(InventoryService, inventoryService(store, ledger, identity, resources));
     router.service(NodeService, {
       getNodeInfo: () => ({ ...identity, capabilities: [...identity.capabilities] }),
     });

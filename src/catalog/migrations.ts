@@ -194,13 +194,14 @@ async function optimizing(db: Kysely<unknown>): Promise<void> {
       -- Counts of the current snapshot, so that planning reads no snapshot of a table that needs nothing.
       files int NOT NULL DEFAULT 0,
       small_files int NOT NULL DEFAULT 0,
+      undersized_files int NOT NULL DEFAULT 0,
       rows bigint NOT NULL DEFAULT 0,
       bytes bigint NOT NULL DEFAULT 0,
-      last_full_at timestamptz,
       created_by text NOT NULL,
       created_at timestamptz NOT NULL DEFAULT now()
     );
     CREATE INDEX data_table_small_files ON data_table (small_files) WHERE status IN ('IDLE', 'PENDING');
+    CREATE INDEX data_table_undersized_files ON data_table (undersized_files) WHERE status IN ('IDLE', 'PENDING');
     CREATE INDEX data_table_busy ON data_table (status_since) WHERE status NOT IN ('IDLE', 'PENDING');
     CREATE INDEX data_table_committing ON data_table (status_since) WHERE status = 'COMMITTING';
 
@@ -229,6 +230,8 @@ async function optimizing(db: Kysely<unknown>): Promise<void> {
       state text NOT NULL CHECK (state IN ('PLANNED', 'SCHEDULED', 'ACKED', 'SUCCESS', 'FAILED', 'CANCELED')),
       attempt int NOT NULL DEFAULT 1 CHECK (attempt > 0),
       failures int NOT NULL DEFAULT 0,
+      -- Its turn within the group: tasks of several processes take turns, whoever came first and however many it has.
+      turn bigint NOT NULL DEFAULT 0,
       -- [{path, rows, bytes}]
       inputs jsonb NOT NULL,
       outputs jsonb,
@@ -237,15 +240,15 @@ async function optimizing(db: Kysely<unknown>): Promise<void> {
       resource_id text,
       node_id text,
       last_error text,
-      -- Whether the transaction that counts the tasks of the process has seen this SUCCESS (T2).
+      -- Whether the transaction that counts the tasks of the process (T2) has seen this SUCCESS or FAILED.
       settled boolean NOT NULL DEFAULT true,
       state_since timestamptz NOT NULL DEFAULT now(),
       PRIMARY KEY (process_id, task_no)
     );
-    CREATE INDEX optimizing_task_planned ON optimizing_task (group_name, process_id, task_no) WHERE state = 'PLANNED';
+    CREATE INDEX optimizing_task_planned ON optimizing_task (group_name, turn, process_id, task_no) WHERE state = 'PLANNED';
     CREATE INDEX optimizing_task_out ON optimizing_task (state_since) WHERE state IN ('SCHEDULED', 'ACKED');
-    CREATE INDEX optimizing_task_unsettled ON optimizing_task (state_since) WHERE state = 'SUCCESS' AND NOT settled;
-    CREATE INDEX optimizing_task_token ON optimizing_task (token) WHERE state IN ('SCHEDULED', 'ACKED');
+    CREATE INDEX optimizing_task_unsettled ON optimizing_task (state_since) WHERE NOT settled;
+    CREATE INDEX optimizing_task_resource ON optimizing_task (resource_id) WHERE state IN ('SCHEDULED', 'ACKED');
 
     -- The lineage of a table. The files are listed in the snapshot's own file below the table's location.
     CREATE TABLE snapshot (
@@ -256,6 +259,8 @@ async function optimizing(db: Kysely<unknown>): Promise<void> {
       -- The optimizing process, or the ingestion, that made it: asking again finds it here.
       process_id bigint,
       request text,
+      -- SHA-256 of what was ingested: a request that is asked again with something else is refused.
+      digest text,
       files int NOT NULL,
       rows bigint NOT NULL,
       created_at timestamptz NOT NULL DEFAULT now(),

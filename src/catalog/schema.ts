@@ -228,9 +228,9 @@ interface DataTable {
   snapshot_id: Generated<number>;
   files: Generated<number>;
   small_files: Generated<number>;
+  undersized_files: Generated<number>;
   rows: Generated<number>;
   bytes: Generated<number>;
-  last_full_at: Date | null;
   created_by: string;
   created_at: CreatedAt;
 }
@@ -257,13 +257,15 @@ interface OptimizingTaskTable {
   state: TaskState;
   attempt: Generated<number>;
   failures: Generated<number>;
+  /** Its turn within the group. */
+  turn: number;
   inputs: Json<readonly DataFile[]>;
   outputs: Json<readonly DataFile[]> | null;
   token: string | null;
   resource_id: string | null;
   node_id: string | null;
   last_error: string | null;
-  /** Whether the transaction that counts the tasks of the process (T2) has seen this SUCCESS. */
+  /** Whether the transaction that counts the tasks of the process (T2) has seen this SUCCESS or FAILED. */
   settled: Generated<boolean>;
   state_since: UpdatedAt;
 }
@@ -275,6 +277,7 @@ interface SnapshotTable {
   path: string;
   process_id: number | null;
   request: string | null;
+  digest: string | null;
   files: number;
   rows: number;
   created_at: CreatedAt;

@@ -7,11 +7,19 @@ import { readTransport, TRANSPORT_FLAGS } from '../model/transport.js';
 import { runProcess } from '../process.js';
 import { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
+import { OptimizerGroupService } from '../rpc/gen/steward/coordinator/v1/optimizer_groups_pb.js';
+import { OptimizingService } from '../rpc/gen/steward/coordinator/v1/optimizing_pb.js';
 import { NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
+import { TableService } from '../rpc/gen/steward/coordinator/v1/tables_pb.js';
 import { checkListening } from '../rpc/plain-text.js';
 import { RpcServer } from '../rpc/server.js';
 import { catalogService } from './catalog-service.js';
+import { CommitStarter } from './commit-starter.js';
+import { optimizerGroupService } from './optimizer-group-service.js';
+import { optimizingService } from './optimizing-service.js';
 import { nodeRegistryService } from './registry-service.js';
+import { Settler } from './settler.js';
+import { tableService } from './table-service.js';
 
 /** For calls that are being answered when the coordinator stops. */
 const ANSWER_GRACE_MS = 1000;
@@ -34,12 +42,17 @@ await runProcess('coordinator', async (log, stopping) => {
   const { applied } = await migrateCatalog(catalog);
   if (applied.length > 0) log.info({ applied }, 'catalog migrated');
 
+  const commits = new CommitStarter(settings.taskQueue);
+  const settler = new Settler(catalog, commits, log);
   const server = new RpcServer(
     {
       interceptors: [translateErrors(log)],
       routes: (router) => {
         router.service(NodeRegistryService, nodeRegistryService(catalog, settings, log));
         router.service(CatalogService, catalogService(catalog, settings, log));
+        router.service(OptimizingService, optimizingService(catalog, settings, settler, log));
+        router.service(OptimizerGroupService, optimizerGroupService(catalog));
+        router.service(TableService, tableService(catalog, settings, log));
       },
     },
     credentials,
@@ -51,6 +64,8 @@ await runProcess('coordinator', async (log, stopping) => {
     ended: stopping.then(async () => {
       await server.close(ANSWER_GRACE_MS);
       credentials.close();
+      await settler.idle();
+      await commits.close();
       await catalog.destroy();
     }),
   };

@@ -56,7 +56,11 @@ export function stewardPlan(env: NodeJS.ProcessEnv = process.env): StackPlan {
         coordinator,
         nodes: Object.fromEntries(NODES.map((id) => [id, `http://127.0.0.1:${context.port(id)}`])),
       };
-      const environment = { ...temporal.environment, DATABASE_URL: database.url };
+      const environment = {
+        ...temporal.environment,
+        DATABASE_URL: database.url,
+        STEWARD_WAREHOUSE: join(context.layout.data, 'warehouse'),
+      };
       const ours = (
         name: string,
         program: string,

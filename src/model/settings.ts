@@ -20,6 +20,12 @@ const settingsSchema = z.object({
   STEWARD_STATEMENT_TIMEOUT_MS: milliseconds(20_000),
   /** Module that exports `containers`: further containers of optimizers, by name (src/engines/containers.ts). */
   STEWARD_CONTAINERS: z.string().min(1).optional(),
+  /** Directory of the tables; the same path for coordinator, workers and optimizers. */
+  STEWARD_WAREHOUSE: z.string().startsWith('/').default('/var/lib/steward/warehouse'),
+  /** An optimizer that found no task asks again after this. */
+  STEWARD_POLL_INTERVAL_MS: milliseconds(1_000),
+  /** Size that optimizing aims at for the files of a table. */
+  STEWARD_TARGET_FILE_BYTES: z.coerce.number().int().min(1_024).default(134_217_728),
 });
 
 export interface Settings {
@@ -32,6 +38,9 @@ export interface Settings {
   readonly lockTimeoutMs: number;
   readonly statementTimeoutMs: number;
   readonly containersModule: string | undefined;
+  readonly warehouse: string;
+  readonly pollIntervalMs: number;
+  readonly targetFileBytes: number;
 }
 
 /** Settings from the environment. Throws an Error that names each variable that is wrong. */
@@ -52,6 +61,9 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
     lockTimeoutMs: values.STEWARD_LOCK_TIMEOUT_MS,
     statementTimeoutMs: values.STEWARD_STATEMENT_TIMEOUT_MS,
     containersModule: values.STEWARD_CONTAINERS,
+    warehouse: values.STEWARD_WAREHOUSE,
+    pollIntervalMs: values.STEWARD_POLL_INTERVAL_MS,
+    targetFileBytes: values.STEWARD_TARGET_FILE_BYTES,
   };
 }
 

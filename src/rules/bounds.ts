@@ -22,3 +22,14 @@ export const MIN_OPTIMIZER_MEMORY_MB = 64;
 export const MAX_OPTIMIZER_MEMORY_MB = 1 << 20;
 /** Sub-tasks of a task group that run at a time. */
 export const MAX_SUBTASKS = 16;
+export const TABLE_NAME = DATABASE_NAME;
+export const OPTIMIZER_GROUP_NAME = NODE_NAME;
+export const CONTAINER_NAME = NODE_NAME;
+export const RESOURCE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+export const MAX_TABLE_COLUMNS = 1_000;
+export const COLUMN_NAME = /^\P{Cc}{1,128}$/u;
+/** Types that a table's column can be created with, as DuckDB names them. */
+export const COLUMN_TYPE =
+  /^(BOOLEAN|TINYINT|SMALLINT|INTEGER|BIGINT|FLOAT|DOUBLE|DECIMAL\(\d{1,2},\d{1,2}\)|VARCHAR|BLOB|UUID|DATE|TIME|TIMESTAMP|TIMESTAMP WITH TIME ZONE)$/;
+/** Bytes of one file that is ingested. */
+export const MAX_INGESTED_BYTES = 1 << 30;

@@ -25,9 +25,9 @@ export async function startCatalog(nodes: readonly string[] = []): Promise<{
   };
 }
 
-export function openTestCatalog(databaseUrl: string, connections = 10): Catalog {
+export function openTestCatalog(databaseUrl: string, connections = 10, lockTimeoutMs = 5_000): Catalog {
   return openCatalog(
-    { databaseUrl, lockTimeoutMs: 5_000, statementTimeoutMs: 20_000 },
+    { databaseUrl, lockTimeoutMs, statementTimeoutMs: 20_000 },
     { name: 'steward-test', connections },
   );
 }

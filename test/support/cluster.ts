@@ -94,6 +94,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       TEMPORAL_ADDRESS: temporal.address,
       TEMPORAL_NAMESPACE: 'default',
       ...options.transportEnv,
+      STEWARD_WAREHOUSE: `${directory.path}/warehouse`,
     };
     const coordinator = await start({
       name: 'coordinator',

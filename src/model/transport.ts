@@ -22,8 +22,8 @@ const transportSchema = z.object({
   STEWARD_MAX_REQUEST_BYTES: between(1_024, 1 << 30, 4 << 20),
   /** Beyond it the longest idle connection gives way, strangers first; without an idle one the new one is closed. */
   STEWARD_MAX_CONNECTIONS: between(1, 100_000, 1_000),
-  /** Calls under way on one connection; a client holds back further ones. */
-  STEWARD_MAX_STREAMS: between(1, 10_000, 100),
+  /** Calls under way on one connection; a client holds back further ones. Clients take 100 for granted. */
+  STEWARD_MAX_STREAMS: between(100, 10_000, 100),
   /** Calls under way. Beyond it the oldest whose body is not complete gives way; else RESOURCE_EXHAUSTED. */
   STEWARD_MAX_CALLS: between(1, 100_000, 500),
   /** From the connection (and its TLS handshake) to the headers of the first call. */

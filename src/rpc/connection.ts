@@ -67,9 +67,17 @@ function authenticate(url: string, credentials: Credentials): Interceptor {
     try {
       return await next(request);
     } catch (error) {
-      throw explainTrust(error, url);
+      throw request.signal.aborted ? error : explainLoss(explainTrust(error, url), url);
     }
   };
+}
+
+/** A stream that the other end closed looks like one that was given up by the caller, who did not. */
+function explainLoss(error: unknown, url: string): unknown {
+  if (!(error instanceof ConnectError) || error.code !== Code.Canceled) return error;
+  const hint = url.startsWith('http:') ? ' (when it speaks TLS, its URL must begin with https://)' : '';
+  const message = `${url} closed the connection without an answer${hint}`;
+  return new ConnectError(message, Code.Unavailable, {}, [], error);
 }
 
 /** The sessions of a transport: a new one after every change of the credentials. */

@@ -131,7 +131,8 @@ function tlsMaterial({ cert, key, ca }: TlsMaterial): TlsMaterial {
 }
 
 function certificates(variable: string, pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  // Line by line: OpenSSL does not see a certificate that begins in the line in which another one ends.
+  const blocks = pem.match(/^-----BEGIN CERTIFICATE-----\s*$[^-]+^-----END CERTIFICATE-----\s*$/gm) ?? [];
   if (blocks.length === 0 || blocks.length !== pem.match(/-----BEGIN/g)?.length) {
     throw new Error(`${variable}: expected whole certificates in PEM form`);
   }

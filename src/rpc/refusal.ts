@@ -35,5 +35,18 @@ export function refuse(
     stream.respond({ ':status': status, 'content-type': 'application/json' });
     stream.end(JSON.stringify({ code: word, message }));
   }
-  stream.close(constants.NGHTTP2_NO_ERROR);
+  endAfterAnswer(stream);
+}
+
+/**
+ * Ends the stream when its answer is out, trailers included, whatever is still missing of the body: the caller is told to
+ * stop sending. Node.js alone would keep the stream until somebody has read the body.
+ */
+export function endAfterAnswer(stream: ServerHttp2Stream): void {
+  stream.once('finish', () =>
+    setImmediate(() => {
+      stream.close(constants.NGHTTP2_NO_ERROR);
+      setImmediate(() => stream.destroy());
+    }),
+  );
 }

@@ -19,7 +19,7 @@ import { Connections } from './connections.js';
 import { type Credentials, present } from './credentials.js';
 import { OccasionalLog } from './occasional-log.js';
 import { checkListening } from './plain-text.js';
-import { type Refusal, refuse } from './refusal.js';
+import { endAfterAnswer, type Refusal, refuse } from './refusal.js';
 
 type Handler = Pick<ConnectNodeAdapterOptions, 'routes' | 'interceptors' | 'contextValues'>;
 
@@ -30,7 +30,7 @@ interface Arriving {
 }
 
 /** A call that came just now gets this long for its body before it has to give way. In milliseconds. */
-const FIRST_PATIENCE_MS = 250;
+const FIRST_PATIENCE_MS = 1_000;
 
 const NO_TOKEN: Refusal = {
   code: Code.Unauthenticated,
@@ -78,7 +78,7 @@ export class RpcServer {
       writeMaxBytes: MAX_RESPONSE_BYTES,
     });
     const listener = (request: Http2ServerRequest, response: Http2ServerResponse): void =>
-      this.#take(request, response, () => adapter(request, response));
+      this.#take(request, () => adapter(request, response));
     this.#secure = credentials.tls.cert !== undefined;
     this.#server = this.#secure
       ? createSecureServer(this.#secureOptions(), listener)
@@ -89,6 +89,9 @@ export class RpcServer {
     this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
       const reason = error.code ?? error.message;
       this.#log.warn('a TLS handshake failed', { from: socket.remoteAddress, reason });
+    });
+    this.#server.on('sessionError', (error: NodeJS.ErrnoException) => {
+      this.#log.warn('a connection broke off', { reason: error.code ?? error.message });
     });
     this.#forget = credentials.onChange(() => this.#renew());
   }
@@ -140,7 +143,7 @@ export class RpcServer {
     this.#connections.closeGracefully();
   }
 
-  #take(request: Http2ServerRequest, response: Http2ServerResponse, handle: () => void): void {
+  #take(request: Http2ServerRequest, handle: () => void): void {
     const { stream } = request;
     const refusal = this.#stranger(request);
     const over = this.#connections.begin(stream.session, refusal === undefined);
@@ -156,10 +159,7 @@ export class RpcServer {
       return;
     }
     this.#follow(request);
-    response.once('finish', () => {
-      // What is left of a body that nobody wanted is not waited for.
-      if (!request.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-    });
+    endAfterAnswer(stream);
     handle();
   }
 

@@ -38,10 +38,6 @@ export function explainTrust(error: unknown, url: string): unknown {
         [],
         error,
       );
-    if (code === 'ERR_HTTP2_ERROR' && url.startsWith('http:')) {
-      const message = `${url} does not speak HTTP/2 in plain text: its URL may have to begin with https://`;
-      return new ConnectError(message, Code.Unavailable, {}, [], error);
-    }
   }
   return error;
 }

@@ -28,7 +28,7 @@ export async function makeAuthority(name = 'test CA'): Promise<Authority> {
     ],
   });
   return {
-    cert: ca.cert,
+    cert: `${ca.cert.trim()}\n`,
     async issue({ hosts = ['localhost', '127.0.0.1'], expired = false } = {}) {
       const issued = await generate([{ name: 'commonName', value: hosts[0]! }], {
         ...CURVE,
@@ -47,7 +47,7 @@ export async function makeAuthority(name = 'test CA'): Promise<Authority> {
           },
         ],
       });
-      return { cert: issued.cert, key: issued.private, ca: ca.cert };
+      return { cert: issued.cert, key: issued.private, ca: `${ca.cert.trim()}\n` };
     },
   };
 }

@@ -2,8 +2,10 @@ import { writeFileSync } from 'node:fs';
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { Code } from '@connectrpc/connect';
+import { Code, createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterEach, describe, expect, test } from 'vitest';
+import { InventoryService } from '../../src/rpc/gen/steward/worker/v1/inventory_pb.js';
 import { eventually } from '../support/eventually.js';
 import { temporaryDirectory } from '../support/guard.js';
 import {
@@ -123,6 +125,25 @@ describe('a body', () => {
     expect(await honest.whoAreYou()).toBe('node-1');
   });
 
+  test('that is too big is refused to gRPC callers in their own words', async () => {
+    await start({ STEWARD_MAX_REQUEST_BYTES: '2000' });
+    const transport = createGrpcTransport({ baseUrl: node.url });
+    const regions = createClient(InventoryService, transport);
+    const error = await errorOf(regions.listRegions({ pageToken: 'x'.repeat(200_000) }));
+    expect(error.code).toBe(Code.ResourceExhausted);
+    expect(await honest.whoAreYou()).toBe('node-1');
+  });
+
+  test('that nobody read counts no longer than its answer takes', async () => {
+    await start({ STEWARD_MAX_REQUEST_BYTES: '2000', STEWARD_MAX_CALLS: '3' });
+    for (let call = 0; call < 10; call += 1) {
+      const { stream, answer } = rawCall(session());
+      stream.write(Buffer.alloc(100_000, 'x'));
+      expect(JSON.parse((await answer).body).message).toContain('larger than');
+    }
+    expect(await honest.whoAreYou()).toBe('node-1');
+  });
+
   test('that comes too slowly is cut, while others are answered', async () => {
     await start({ STEWARD_BODY_TIMEOUT_MS: '400' });
     const { stream, answer } = rawCall(session());
@@ -229,8 +250,7 @@ describe('calls', () => {
     const slow = Array.from({ length: 4 }, () => rawCall(session()));
     await Promise.all(slow.map(({ stream }) => reached(stream)));
     await eventually('an honest caller is answered', async () => (await honest.whoAreYou()) === 'node-1');
-    const [first] = await Promise.all([Promise.race(slow.map(({ answer }) => answer))]);
-    expect(first).toMatchObject({ reset: 11 });
+    expect(await Promise.race(slow.map(({ answer }) => answer))).toMatchObject({ reset: 11 });
     expect(slow.filter(({ stream }) => !stream.closed)).toHaveLength(3);
   });
 

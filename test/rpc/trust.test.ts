@@ -267,7 +267,7 @@ describe('while the node runs', () => {
     const tokens = file(TOKEN);
     const env: Record<string, string> = { ...(await issued()), STEWARD_TOKEN_FILE: tokens };
     node = await startNodeUnderTest(env);
-    const { log } = node;
+    const log = (): string => node?.log() ?? '';
     const client = { STEWARD_TLS_CA: file(authority.cert), STEWARD_TOKEN_FILE: file(TOKEN) };
     const { STEWARD_TLS_KEY: otherKey } = await issued();
     const good = Object.fromEntries(Object.values(env).map((path) => [path, readFileSync(path, 'utf8')]));

@@ -35,16 +35,18 @@ export function refuse(
     stream.respond({ ':status': status, 'content-type': 'application/json' });
     stream.end(JSON.stringify({ code: word, message }));
   }
-  endAfterAnswer(stream);
+  endAfterAnswer(stream, 'finish');
 }
 
 /**
- * Ends the stream when its answer is out, trailers included, whatever is still missing of the body: the caller is told to
- * stop sending. Node.js alone would keep the stream until somebody has read the body.
+ * Ends the stream when its answer is out, unless the body has come whole: the caller is told to stop sending. Node.js alone
+ * would keep the stream until somebody has read the body. `out` is what happens last: an answer by the compatibility API
+ * asks for trailers after its body, and sends them when they are asked for.
  */
-export function endAfterAnswer(stream: ServerHttp2Stream): void {
-  stream.once('finish', () =>
+export function endAfterAnswer(stream: ServerHttp2Stream, out: 'finish' | 'wantTrailers'): void {
+  stream.once(out, () =>
     setImmediate(() => {
+      if (stream.readableEnded) return;
       stream.close(constants.NGHTTP2_NO_ERROR);
       setImmediate(() => stream.destroy());
     }),

@@ -159,7 +159,7 @@ export class RpcServer {
       return;
     }
     this.#follow(request);
-    endAfterAnswer(stream);
+    endAfterAnswer(stream, 'wantTrailers');
     handle();
   }
 

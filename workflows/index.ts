@@ -1,4 +1,5 @@
 /** Everything that the workflow bundle serves; the names are the workflow types. */
+export { ensureKeepers } from './optimizers/ensure-keepers.js';
 export { keepOptimizerGroup } from './optimizers/keep-optimizer-group.js';
 export { createRegionGroups } from './regions/create-region-groups.js';
 export { deleteDatabase } from './regions/delete-database.js';

@@ -11,8 +11,13 @@ import {
 import type {
   OptimizerGroupSchema,
   OptimizerGroupService,
+  OptimizerGroupSettings,
+  OptimizerGroupSettingsSchema,
 } from '../rpc/gen/steward/coordinator/v1/optimizer_groups_pb.js';
 import { ACTOR_NAME, CONTAINER_NAME, OPTIMIZER_GROUP_NAME } from '../rules/bounds.js';
+import { InvalidInput } from '../rules/input.js';
+import { groupSettingsInput } from '../rules/keeper-input.js';
+import type { GroupSettings } from '../rules/keeping.js';
 import { validated } from './validation.js';
 
 const DEFAULT_CONTAINER = 'local';
@@ -22,6 +27,7 @@ const creation = z.object({
   container: z.literal('').or(z.string().regex(CONTAINER_NAME)),
   properties: z.record(z.string().min(1).max(128), z.string().max(1_024)),
   actor: z.string().regex(ACTOR_NAME),
+  settings: z.custom<OptimizerGroupSettings>().optional(),
 });
 const named = z.object({ name });
 
@@ -29,9 +35,11 @@ const named = z.object({ name });
 export function optimizerGroupService(catalog: Catalog): ServiceImpl<typeof OptimizerGroupService> {
   return {
     async createGroup(request) {
-      const group = validated(creation, request);
+      const { settings: some, ...group } = validated(creation, request);
+      const settings = settingsFrom(some);
       const created = await createOptimizerGroup(catalog, {
         ...group,
+        settings,
         container: group.container || DEFAULT_CONTAINER,
       });
       if (created) return {};
@@ -57,12 +65,15 @@ function groupMessage(group: OptimizerGroupStatus): MessageInitShape<typeof Opti
   return {
     ...group,
     createdAt: timestampFromDate(group.createdAt),
+    settings: settingsMessage(group.settings),
     resources: group.resources.map(({ epoch, nodeId, lastError, startTime, optimizer, ...resource }) => ({
       ...resource,
       epoch: BigInt(epoch),
       nodeId: nodeId ?? '',
       lastError: lastError ?? '',
       startTime: timestampFromDate(startTime),
+      processId: resource.processId ?? '',
+      registeredLaunch: BigInt(resource.registeredLaunch),
       ...(optimizer && {
         optimizer: {
           launch: BigInt(optimizer.launch),
@@ -73,4 +84,27 @@ function groupMessage(group: OptimizerGroupStatus): MessageInitShape<typeof Opti
       }),
     })),
   };
+}
+
+/** INVALID_ARGUMENT that names the setting. */
+function settingsFrom(message: OptimizerGroupSettings | undefined): Partial<GroupSettings> {
+  if (message === undefined) return {};
+  const { gracePeriodMs, heartbeatTimeoutMs, $typeName: _, $unknown: __, ...rest } = message;
+  const given = Object.entries({
+    ...rest,
+    gracePeriodMs: gracePeriodMs === undefined ? undefined : Number(gracePeriodMs),
+    heartbeatTimeoutMs: heartbeatTimeoutMs === undefined ? undefined : Number(heartbeatTimeoutMs),
+  }).filter(([, value]) => value !== undefined);
+  if (given.length === 0) return {};
+  try {
+    return groupSettingsInput(Object.fromEntries(given));
+  } catch (error) {
+    if (!(error instanceof InvalidInput)) throw error;
+    throw new ConnectError(`settings.${error.message}`, Code.InvalidArgument);
+  }
+}
+
+function settingsMessage(settings: GroupSettings): MessageInitShape<typeof OptimizerGroupSettingsSchema> {
+  const { gracePeriodMs, heartbeatTimeoutMs, ...rest } = settings;
+  return { ...rest, gracePeriodMs: BigInt(gracePeriodMs), heartbeatTimeoutMs: BigInt(heartbeatTimeoutMs) };
 }

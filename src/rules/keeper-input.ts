@@ -41,6 +41,10 @@ export function keepOptimizerGroupInput(value: unknown): KeepOptimizerGroupInput
   };
 }
 
+export function ensureKeepersInput(value: unknown): { readonly actor: string } {
+  return { actor: actor(object(value ?? {}, ['actor'])) };
+}
+
 /** What may be set of a group's settings, each within its bounds. Absolute values: asking again is safe. */
 export function groupSettingsInput(value: unknown): Partial<GroupSettings> {
   const known = Object.keys(SETTING_GUARDS) as (keyof GroupSettings)[];
@@ -56,7 +60,7 @@ const SETTING_GUARDS: { readonly [K in keyof GroupSettings]: (input: Fields) => 
   autoRestart: (input) => {
     const value = input['autoRestart'];
     if (typeof value !== 'boolean')
-      throw new InvalidInput('autoRestart', `expected true or false, got ${value}`);
+      throw new InvalidInput('autoRestart', `expected true or false, got ${String(value)}`);
     return value;
   },
   maxRetries: (input) => integer(input, 'maxRetries', 0, 1_000),

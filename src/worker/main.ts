@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { createEnsureKeepersActivities } from '../../activities/ensure-keepers.js';
 import { createKeeperActivities } from '../../activities/keep-optimizers.js';
 import { createLegacyQueueActivities } from '../../activities/legacy-queue.js';
 import { createRegionActivities } from '../../activities/regions.js';
@@ -18,6 +19,7 @@ import { temporalConfig } from '../temporal/connection.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
 import { loadContainers } from './containers.js';
+import { startKeeperBy } from './keepers.js';
 import { isOpenBy } from './liveness.js';
 
 /** The Temporal worker process: runs workflows and activities until it is told to stop, then lets them finish. */
@@ -54,6 +56,11 @@ await runProcess('worker', async (log, stopping) => {
       ...createRegionActivities(dependencies),
       ...createSweepActivities(dependencies),
       ...createLegacyQueueActivities(dependencies),
+      ...createEnsureKeepersActivities({
+        catalog,
+        startKeeper: startKeeperBy(client, settings.taskQueue),
+        log: createLogger('optimizers'),
+      }),
       ...createKeeperActivities({ ...dependencies, containers, log: createLogger('optimizers') }),
     },
     // A killed worker's next workflow task waits for its sticky queue: keep that short.

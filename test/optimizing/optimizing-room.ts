@@ -30,7 +30,13 @@ export async function optimizingRoom() {
   const directory = temporaryDirectory('warehouse');
   const warehouse = join(directory.path, 'warehouse');
   mkdirSync(warehouse, { recursive: true });
-  await createOptimizerGroup(catalog, { name: GROUP, container: 'local', properties: {}, actor: 'tester' });
+  await createOptimizerGroup(catalog, {
+    name: GROUP,
+    container: 'local',
+    properties: {},
+    settings: {},
+    actor: 'tester',
+  });
   const duck = await DuckDBInstance.create(':memory:', { threads: '1' });
 
   const room = {

@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import { DEFAULT_GROUP_SETTINGS } from '../../rules/keeping.js';
+import { DEFAULT_GROUP_SETTINGS, type GroupSettings } from '../../rules/keeping.js';
 import type { ResourceState } from '../../rules/optimizing-states.js';
 import type { Catalog } from '../catalog.js';
 
@@ -8,6 +8,8 @@ export interface OptimizerGroupStatus {
   readonly name: string;
   readonly container: string;
   readonly properties: Readonly<Record<string, string>>;
+  /** Defaults filled in. */
+  readonly settings: GroupSettings;
   readonly createdBy: string;
   readonly createdAt: Date;
   readonly tables: number;
@@ -25,6 +27,11 @@ export interface OptimizerResourceStatus {
   readonly memoryMb: number;
   readonly lastError: string | null;
   readonly startTime: Date;
+  readonly container: string;
+  readonly processId: string | null;
+  readonly properties: Readonly<Record<string, string>>;
+  /** The last launch whose optimizer registered; 0: none ever did. */
+  readonly registeredLaunch: number;
   /** Undefined: none is registered. */
   readonly optimizer?: OptimizerStatus;
 }
@@ -44,6 +51,7 @@ export async function createOptimizerGroup(
     readonly name: string;
     readonly container: string;
     readonly properties: Readonly<Record<string, string>>;
+    readonly settings: Partial<GroupSettings>;
     readonly actor: string;
   },
 ): Promise<boolean> {
@@ -53,7 +61,7 @@ export async function createOptimizerGroup(
       name: group.name,
       container: group.container,
       properties: JSON.stringify(group.properties),
-      settings: '{}',
+      settings: JSON.stringify(group.settings),
       created_by: group.actor,
     })
     .onConflict((conflict) => conflict.column('name').doNothing())
@@ -69,6 +77,7 @@ export async function listOptimizerGroups(catalog: Catalog, name?: string): Prom
       'name',
       'container',
       'properties',
+      'settings',
       'created_by as createdBy',
       'created_at as createdAt',
       expression
@@ -101,6 +110,10 @@ export async function listOptimizerGroups(catalog: Catalog, name?: string): Prom
       'resource.memory_mb as memoryMb',
       'resource.last_error as lastError',
       'resource.start_time as startTime',
+      'resource.container as container',
+      'resource.process_id as processId',
+      'resource.properties as properties',
+      'resource.registered_launch as registeredLaunch',
       'optimizer.launch as launch',
       'optimizer.registered_at as registeredAt',
       optimizerIsAlive().as('alive'),
@@ -116,6 +129,7 @@ export async function listOptimizerGroups(catalog: Catalog, name?: string): Prom
   const [groupRows, resourceRows] = await Promise.all([groups.execute(), resources.execute()]);
   return groupRows.map((group) => ({
     ...group,
+    settings: { ...DEFAULT_GROUP_SETTINGS, ...group.settings },
     resources: resourceRows
       .filter((row) => row.group === group.name)
       .map(({ group: _, launch, registeredAt, alive, silentMs, ...resource }) => ({

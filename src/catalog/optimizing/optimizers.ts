@@ -31,6 +31,7 @@ export async function registerOptimizer(
 ): Promise<TouchVerdict> {
   const { resourceId, group, launch, threads, memoryMb, nodeId } = registration;
   return catalog.transaction().execute(async (transaction) => {
+    if (launch === 0) await adoptResource(transaction, registration);
     const resource = await transaction
       .selectFrom('optimizer_resource')
       .select(['group_name', 'state', 'epoch'])
@@ -75,6 +76,26 @@ export async function registerOptimizer(
     return { kind: 'ALIVE', token, inherited: await inheritTasks(transaction, resourceId, token) };
   });
 }
+
+/**
+ * What somebody else started, in a group whose container is not ours, gets its resource's row when it first registers:
+ * nobody else makes one.
+ */
+async function adoptResource(
+  transaction: CatalogTransaction,
+  { resourceId, group, threads, memoryMb }: OptimizerRegistration,
+): Promise<void> {
+  await sql`
+    INSERT INTO optimizer_resource
+      (resource_id, group_name, container, state, epoch, threads, memory_mb, created_by)
+    SELECT ${resourceId}, name, container, 'STARTED', 1, ${threads}, ${memoryMb}, 'optimizer'
+    FROM optimizer_group WHERE name = ${group} AND container <> ${OWN_CONTAINER}
+    ON CONFLICT (resource_id) DO NOTHING
+  `.execute(transaction);
+}
+
+/** Its resources are made before their processes are. */
+const OWN_CONTAINER = 'local';
 
 /**
  * A heartbeat. It also revives an optimizer that was silent for too long and is not expired yet. It holds the resource's

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file steward/coordinator/v1/optimizer_groups.proto.
  */
 export const file_steward_coordinator_v1_optimizer_groups: GenFile = /*@__PURE__*/
-  fileDesc("Ci1zdGV3YXJkL2Nvb3JkaW5hdG9yL3YxL29wdGltaXplcl9ncm91cHMucHJvdG8SFnN0ZXdhcmQuY29vcmRpbmF0b3IudjEixwEKEkNyZWF0ZUdyb3VwUmVxdWVzdBIMCgRuYW1lGAEgASgJEhEKCWNvbnRhaW5lchgCIAEoCRJOCgpwcm9wZXJ0aWVzGAMgAygLMjouc3Rld2FyZC5jb29yZGluYXRvci52MS5DcmVhdGVHcm91cFJlcXVlc3QuUHJvcGVydGllc0VudHJ5Eg0KBWFjdG9yGAQgASgJGjEKD1Byb3BlcnRpZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhUKE0NyZWF0ZUdyb3VwUmVzcG9uc2UiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiTAoSTGlzdEdyb3Vwc1Jlc3BvbnNlEjYKBmdyb3VwcxgBIAMoCzImLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuT3B0aW1pemVyR3JvdXAiHwoPR2V0R3JvdXBSZXF1ZXN0EgwKBG5hbWUYASABKAkiSQoQR2V0R3JvdXBSZXNwb25zZRI1CgVncm91cBgBIAEoCzImLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuT3B0aW1pemVyR3JvdXAi2QIKDk9wdGltaXplckdyb3VwEgwKBG5hbWUYASABKAkSEQoJY29udGFpbmVyGAIgASgJEkoKCnByb3BlcnRpZXMYAyADKAsyNi5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLk9wdGltaXplckdyb3VwLlByb3BlcnRpZXNFbnRyeRISCgpjcmVhdGVkX2J5GAQgASgJEi4KCmNyZWF0ZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnRhYmxlcxgGIAEoDRIVCg1wbGFubmVkX3Rhc2tzGAcgASgNEjwKCXJlc291cmNlcxgIIAMoCzIpLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuT3B0aW1pemVyUmVzb3VyY2UaMQoPUHJvcGVydGllc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi9QEKEU9wdGltaXplclJlc291cmNlEhMKC3Jlc291cmNlX2lkGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB25vZGVfaWQYAyABKAkSDQoFZXBvY2gYBCABKAQSDwoHdGhyZWFkcxgFIAEoDRIRCgltZW1vcnlfbWIYBiABKA0SEgoKbGFzdF9lcnJvchgHIAEoCRIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0CglvcHRpbWl6ZXIYCSABKAsyIS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLk9wdGltaXplciKIAQoJT3B0aW1pemVyEg4KBmxhdW5jaBgBIAEoBBINCgVhbGl2ZRgCIAEoCBIpCgZzaWxlbnQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMQoNcmVnaXN0ZXJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAywwIKFU9wdGltaXplckdyb3VwU2VydmljZRJmCgtDcmVhdGVHcm91cBIqLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuQ3JlYXRlR3JvdXBSZXF1ZXN0Gisuc3Rld2FyZC5jb29yZGluYXRvci52MS5DcmVhdGVHcm91cFJlc3BvbnNlEmMKCkxpc3RHcm91cHMSKS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkxpc3RHcm91cHNSZXF1ZXN0Giouc3Rld2FyZC5jb29yZGluYXRvci52MS5MaXN0R3JvdXBzUmVzcG9uc2USXQoIR2V0R3JvdXASJy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkdldEdyb3VwUmVxdWVzdBooLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuR2V0R3JvdXBSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ci1zdGV3YXJkL2Nvb3JkaW5hdG9yL3YxL29wdGltaXplcl9ncm91cHMucHJvdG8SFnN0ZXdhcmQuY29vcmRpbmF0b3IudjEiiQIKEkNyZWF0ZUdyb3VwUmVxdWVzdBIMCgRuYW1lGAEgASgJEhEKCWNvbnRhaW5lchgCIAEoCRJOCgpwcm9wZXJ0aWVzGAMgAygLMjouc3Rld2FyZC5jb29yZGluYXRvci52MS5DcmVhdGVHcm91cFJlcXVlc3QuUHJvcGVydGllc0VudHJ5Eg0KBWFjdG9yGAQgASgJEkAKCHNldHRpbmdzGAUgASgLMi4uc3Rld2FyZC5jb29yZGluYXRvci52MS5PcHRpbWl6ZXJHcm91cFNldHRpbmdzGjEKD1Byb3BlcnRpZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIsoDChZPcHRpbWl6ZXJHcm91cFNldHRpbmdzEhkKDGF1dG9fcmVzdGFydBgBIAEoCEgAiAEBEhgKC21heF9yZXRyaWVzGAIgASgNSAGIAQESHAoPZ3JhY2VfcGVyaW9kX21zGAMgASgESAKIAQESIQoUaGVhcnRiZWF0X3RpbWVvdXRfbXMYBCABKARIA4gBARIcCg9taW5fcGFyYWxsZWxpc20YBSABKA1IBIgBARIhChRtYXhfa2VlcGluZ19hdHRlbXB0cxgGIAEoDUgFiAEBEiIKFXRocmVhZHNfcGVyX29wdGltaXplchgHIAEoDUgGiAEBEiQKF21lbW9yeV9tYl9wZXJfb3B0aW1pemVyGAggASgNSAeIAQFCDwoNX2F1dG9fcmVzdGFydEIOCgxfbWF4X3JldHJpZXNCEgoQX2dyYWNlX3BlcmlvZF9tc0IXChVfaGVhcnRiZWF0X3RpbWVvdXRfbXNCEgoQX21pbl9wYXJhbGxlbGlzbUIXChVfbWF4X2tlZXBpbmdfYXR0ZW1wdHNCGAoWX3RocmVhZHNfcGVyX29wdGltaXplckIaChhfbWVtb3J5X21iX3Blcl9vcHRpbWl6ZXIiFQoTQ3JlYXRlR3JvdXBSZXNwb25zZSITChFMaXN0R3JvdXBzUmVxdWVzdCJMChJMaXN0R3JvdXBzUmVzcG9uc2USNgoGZ3JvdXBzGAEgAygLMiYuc3Rld2FyZC5jb29yZGluYXRvci52MS5PcHRpbWl6ZXJHcm91cCIfCg9HZXRHcm91cFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJJChBHZXRHcm91cFJlc3BvbnNlEjUKBWdyb3VwGAEgASgLMiYuc3Rld2FyZC5jb29yZGluYXRvci52MS5PcHRpbWl6ZXJHcm91cCKbAwoOT3B0aW1pemVyR3JvdXASDAoEbmFtZRgBIAEoCRIRCgljb250YWluZXIYAiABKAkSSgoKcHJvcGVydGllcxgDIAMoCzI2LnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuT3B0aW1pemVyR3JvdXAuUHJvcGVydGllc0VudHJ5EhIKCmNyZWF0ZWRfYnkYBCABKAkSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGdGFibGVzGAYgASgNEhUKDXBsYW5uZWRfdGFza3MYByABKA0SPAoJcmVzb3VyY2VzGAggAygLMikuc3Rld2FyZC5jb29yZGluYXRvci52MS5PcHRpbWl6ZXJSZXNvdXJjZRJACghzZXR0aW5ncxgJIAEoCzIuLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuT3B0aW1pemVyR3JvdXBTZXR0aW5ncxoxCg9Qcm9wZXJ0aWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK5AwoRT3B0aW1pemVyUmVzb3VyY2USEwoLcmVzb3VyY2VfaWQYASABKAkSDQoFc3RhdGUYAiABKAkSDwoHbm9kZV9pZBgDIAEoCRINCgVlcG9jaBgEIAEoBBIPCgd0aHJlYWRzGAUgASgNEhEKCW1lbW9yeV9tYhgGIAEoDRISCgpsYXN0X2Vycm9yGAcgASgJEi4KCnN0YXJ0X3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKCW9wdGltaXplchgJIAEoCzIhLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuT3B0aW1pemVyEhEKCWNvbnRhaW5lchgKIAEoCRISCgpwcm9jZXNzX2lkGAsgASgJEk0KCnByb3BlcnRpZXMYDCADKAsyOS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLk9wdGltaXplclJlc291cmNlLlByb3BlcnRpZXNFbnRyeRIZChFyZWdpc3RlcmVkX2xhdW5jaBgNIAEoBBoxCg9Qcm9wZXJ0aWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKIAQoJT3B0aW1pemVyEg4KBmxhdW5jaBgBIAEoBBINCgVhbGl2ZRgCIAEoCBIpCgZzaWxlbnQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMQoNcmVnaXN0ZXJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAywwIKFU9wdGltaXplckdyb3VwU2VydmljZRJmCgtDcmVhdGVHcm91cBIqLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuQ3JlYXRlR3JvdXBSZXF1ZXN0Gisuc3Rld2FyZC5jb29yZGluYXRvci52MS5DcmVhdGVHcm91cFJlc3BvbnNlEmMKCkxpc3RHcm91cHMSKS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkxpc3RHcm91cHNSZXF1ZXN0Giouc3Rld2FyZC5jb29yZGluYXRvci52MS5MaXN0R3JvdXBzUmVzcG9uc2USXQoIR2V0R3JvdXASJy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkdldEdyb3VwUmVxdWVzdBooLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuR2V0R3JvdXBSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message steward.coordinator.v1.CreateGroupRequest
@@ -41,6 +41,13 @@ export type CreateGroupRequest = Message<"steward.coordinator.v1.CreateGroupRequ
    * @generated from field: string actor = 4;
    */
   actor: string;
+
+  /**
+   * What is not set has its default.
+   *
+   * @generated from field: steward.coordinator.v1.OptimizerGroupSettings settings = 5;
+   */
+  settings?: OptimizerGroupSettings | undefined;
 };
 
 /**
@@ -49,6 +56,74 @@ export type CreateGroupRequest = Message<"steward.coordinator.v1.CreateGroupRequ
  */
 export const CreateGroupRequestSchema: GenMessage<CreateGroupRequest> = /*@__PURE__*/
   messageDesc(file_steward_coordinator_v1_optimizer_groups, 0);
+
+/**
+ * How a group is kept; docs/optimizers.md has the defaults. Changed by the keeper's Update `scale`.
+ *
+ * @generated from message steward.coordinator.v1.OptimizerGroupSettings
+ */
+export type OptimizerGroupSettings = Message<"steward.coordinator.v1.OptimizerGroupSettings"> & {
+  /**
+   * Whether the keeper restarts optimizers that died.
+   *
+   * @generated from field: optional bool auto_restart = 1;
+   */
+  autoRestart?: boolean | undefined;
+
+  /**
+   * Restarts of one orphan before it is cleaned up.
+   *
+   * @generated from field: optional uint32 max_retries = 2;
+   */
+  maxRetries?: number | undefined;
+
+  /**
+   * From the first detection of an orphan, and between its restarts.
+   *
+   * @generated from field: optional uint64 grace_period_ms = 3;
+   */
+  gracePeriodMs?: bigint | undefined;
+
+  /**
+   * An optimizer that is silent for longer is gone.
+   *
+   * @generated from field: optional uint64 heartbeat_timeout_ms = 4;
+   */
+  heartbeatTimeoutMs?: bigint | undefined;
+
+  /**
+   * Threads that the group must have.
+   *
+   * @generated from field: optional uint32 min_parallelism = 5;
+   */
+  minParallelism?: number | undefined;
+
+  /**
+   * New requests that never registered, after which the minimum falls to what lives.
+   *
+   * @generated from field: optional uint32 max_keeping_attempts = 6;
+   */
+  maxKeepingAttempts?: number | undefined;
+
+  /**
+   * Most threads of one optimizer that the keeper requests.
+   *
+   * @generated from field: optional uint32 threads_per_optimizer = 7;
+   */
+  threadsPerOptimizer?: number | undefined;
+
+  /**
+   * @generated from field: optional uint32 memory_mb_per_optimizer = 8;
+   */
+  memoryMbPerOptimizer?: number | undefined;
+};
+
+/**
+ * Describes the message steward.coordinator.v1.OptimizerGroupSettings.
+ * Use `create(OptimizerGroupSettingsSchema)` to create a new message.
+ */
+export const OptimizerGroupSettingsSchema: GenMessage<OptimizerGroupSettings> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_optimizer_groups, 1);
 
 /**
  * @generated from message steward.coordinator.v1.CreateGroupResponse
@@ -61,7 +136,7 @@ export type CreateGroupResponse = Message<"steward.coordinator.v1.CreateGroupRes
  * Use `create(CreateGroupResponseSchema)` to create a new message.
  */
 export const CreateGroupResponseSchema: GenMessage<CreateGroupResponse> = /*@__PURE__*/
-  messageDesc(file_steward_coordinator_v1_optimizer_groups, 1);
+  messageDesc(file_steward_coordinator_v1_optimizer_groups, 2);
 
 /**
  * @generated from message steward.coordinator.v1.ListGroupsRequest
@@ -74,7 +149,7 @@ export type ListGroupsRequest = Message<"steward.coordinator.v1.ListGroupsReques
  * Use `create(ListGroupsRequestSchema)` to create a new message.
  */
 export const ListGroupsRequestSchema: GenMessage<ListGroupsRequest> = /*@__PURE__*/
-  messageDesc(file_steward_coordinator_v1_optimizer_groups, 2);
+  messageDesc(file_steward_coordinator_v1_optimizer_groups, 3);
 
 /**
  * @generated from message steward.coordinator.v1.ListGroupsResponse
@@ -91,7 +166,7 @@ export type ListGroupsResponse = Message<"steward.coordinator.v1.ListGroupsRespo
  * Use `create(ListGroupsResponseSchema)` to create a new message.
  */
 export const ListGroupsResponseSchema: GenMessage<ListGroupsResponse> = /*@__PURE__*/
-  messageDesc(file_steward_coordinator_v1_optimizer_groups, 3);
+  messageDesc(file_steward_coordinator_v1_optimizer_groups, 4);
 
 /**
  * @generated from message steward.coordinator.v1.GetGroupRequest
@@ -108,7 +183,7 @@ export type GetGroupRequest = Message<"steward.coordinator.v1.GetGroupRequest"> 
  * Use `create(GetGroupRequestSchema)` to create a new message.
  */
 export const GetGroupRequestSchema: GenMessage<GetGroupRequest> = /*@__PURE__*/
-  messageDesc(file_steward_coordinator_v1_optimizer_groups, 4);
+  messageDesc(file_steward_coordinator_v1_optimizer_groups, 5);
 
 /**
  * @generated from message steward.coordinator.v1.GetGroupResponse
@@ -125,7 +200,7 @@ export type GetGroupResponse = Message<"steward.coordinator.v1.GetGroupResponse"
  * Use `create(GetGroupResponseSchema)` to create a new message.
  */
 export const GetGroupResponseSchema: GenMessage<GetGroupResponse> = /*@__PURE__*/
-  messageDesc(file_steward_coordinator_v1_optimizer_groups, 5);
+  messageDesc(file_steward_coordinator_v1_optimizer_groups, 6);
 
 /**
  * @generated from message steward.coordinator.v1.OptimizerGroup
@@ -176,6 +251,13 @@ export type OptimizerGroup = Message<"steward.coordinator.v1.OptimizerGroup"> & 
    * @generated from field: repeated steward.coordinator.v1.OptimizerResource resources = 8;
    */
   resources: OptimizerResource[];
+
+  /**
+   * Every setting, defaults filled in.
+   *
+   * @generated from field: steward.coordinator.v1.OptimizerGroupSettings settings = 9;
+   */
+  settings?: OptimizerGroupSettings | undefined;
 };
 
 /**
@@ -183,7 +265,7 @@ export type OptimizerGroup = Message<"steward.coordinator.v1.OptimizerGroup"> & 
  * Use `create(OptimizerGroupSchema)` to create a new message.
  */
 export const OptimizerGroupSchema: GenMessage<OptimizerGroup> = /*@__PURE__*/
-  messageDesc(file_steward_coordinator_v1_optimizer_groups, 6);
+  messageDesc(file_steward_coordinator_v1_optimizer_groups, 7);
 
 /**
  * The place of an optimizer.
@@ -243,6 +325,34 @@ export type OptimizerResource = Message<"steward.coordinator.v1.OptimizerResourc
    * @generated from field: steward.coordinator.v1.Optimizer optimizer = 9;
    */
   optimizer?: Optimizer | undefined;
+
+  /**
+   * Container that starts it.
+   *
+   * @generated from field: string container = 10;
+   */
+  container: string;
+
+  /**
+   * Names its process; empty when it was never started.
+   *
+   * @generated from field: string process_id = 11;
+   */
+  processId: string;
+
+  /**
+   * What the container said of the process.
+   *
+   * @generated from field: map<string, string> properties = 12;
+   */
+  properties: { [key: string]: string };
+
+  /**
+   * The last launch whose optimizer registered; 0: none ever did.
+   *
+   * @generated from field: uint64 registered_launch = 13;
+   */
+  registeredLaunch: bigint;
 };
 
 /**
@@ -250,7 +360,7 @@ export type OptimizerResource = Message<"steward.coordinator.v1.OptimizerResourc
  * Use `create(OptimizerResourceSchema)` to create a new message.
  */
 export const OptimizerResourceSchema: GenMessage<OptimizerResource> = /*@__PURE__*/
-  messageDesc(file_steward_coordinator_v1_optimizer_groups, 7);
+  messageDesc(file_steward_coordinator_v1_optimizer_groups, 8);
 
 /**
  * An optimizer that registered.
@@ -286,7 +396,7 @@ export type Optimizer = Message<"steward.coordinator.v1.Optimizer"> & {
  * Use `create(OptimizerSchema)` to create a new message.
  */
 export const OptimizerSchema: GenMessage<Optimizer> = /*@__PURE__*/
-  messageDesc(file_steward_coordinator_v1_optimizer_groups, 8);
+  messageDesc(file_steward_coordinator_v1_optimizer_groups, 9);
 
 /**
  * OptimizerGroupService makes groups of optimizers and shows them. Whatever starts or stops an optimizer is a workflow.

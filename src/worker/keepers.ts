@@ -1,0 +1,29 @@
+import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
+import type { StartKeeper } from '../../activities/ensure-keepers.js';
+import { stewardActor, stewardResource } from '../../workflows/search-attributes.js';
+
+const ACTOR = 'schedule';
+
+/** Starts `keepOptimizerGroup` for a group that has none. */
+export function startKeeperBy(client: Client, taskQueue: string): StartKeeper {
+  return async (group) => {
+    try {
+      await client.workflow.start('keepOptimizerGroup', {
+        workflowId: `optimizer-group/${group}`,
+        taskQueue,
+        args: [{ group, actor: ACTOR }],
+        workflowIdConflictPolicy: 'FAIL',
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        staticSummary: `keep optimizer group ${group}`,
+        typedSearchAttributes: [
+          { key: stewardResource, value: `optimizer-group/${group}` },
+          { key: stewardActor, value: ACTOR },
+        ],
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
+      throw error;
+    }
+  };
+}

@@ -15,31 +15,44 @@ export type Waited<T> = { readonly outcome: 'STARTED' } | { readonly outcome: 'D
 
 /**
  * Waits for an operation, with a live line on a terminal. Ctrl-C and `--timeout` give up the waiting: the operation goes
- * on.
+ * on. Given the operation as it is being started, so that a Ctrl-C in that moment is answered like every other.
  *
  * @throws OperationError when it did not end as asked, or is not waited for any longer
  */
 export async function waitFor<T>(
   label: string,
-  handle: OperationHandle<T>,
+  starting: Promise<OperationHandle<T>> | OperationHandle<T>,
   { wait, timeout }: Waiting,
 ): Promise<Waited<T>> {
-  if (!wait) return { outcome: 'STARTED' };
-  if (handle.attached) printLine(`it runs already: waiting for ${handle.operationId}`);
   const detached = new AbortController();
-  const watching = new AbortController();
   const detach = () => detached.abort();
   process.once('SIGINT', detach);
+  try {
+    const handle = await starting;
+    if (!wait) return { outcome: 'STARTED' };
+    return await waitOrDetach(label, handle, timeout, detached.signal);
+  } finally {
+    process.removeListener('SIGINT', detach);
+  }
+}
+
+async function waitOrDetach<T>(
+  label: string,
+  handle: OperationHandle<T>,
+  timeout: number | undefined,
+  detached: AbortSignal,
+): Promise<Waited<T>> {
+  if (handle.attached) printLine(`it runs already: waiting for ${handle.operationId}`);
+  const watching = new AbortController();
   const line = new ProgressLine(label);
   const watched = process.stderr.isTTY
     ? handle.watch((description) => line.show(description), { signal: watching.signal })
     : Promise.resolve();
   try {
-    return { outcome: 'DONE', result: await handle.result({ timeoutMs: timeout, signal: detached.signal }) };
+    return { outcome: 'DONE', result: await handle.result({ timeoutMs: timeout, signal: detached }) };
   } catch (error) {
-    throw await asOperationError(error, handle, detached.signal.aborted);
+    throw await asOperationError(error, handle, detached.aborted);
   } finally {
-    process.removeListener('SIGINT', detach);
     watching.abort();
     line.end();
     // A look that failed has no say: the result has.

@@ -170,8 +170,9 @@ async function deleteDatabase(client: StewardClient, name: string, options: Wait
     );
     return;
   }
-  const handle = await client.databases.delete(name);
-  const waited = await waitFor(`deleting database ${name}`, handle, options);
+  const starting = client.databases.delete(name);
+  const waited = await waitFor(`deleting database ${name}`, starting, options);
+  const handle = await starting;
   print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () =>
     waited.outcome === 'DONE'
       ? `deleted database ${name}: ${counted(waited.result.groups, 'region group')}, ${counted(waited.result.replicas, 'replica')}`

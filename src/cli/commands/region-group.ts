@@ -164,8 +164,9 @@ async function create(client: StewardClient, database: string, options: CreateOp
       return;
     }
   }
-  const handle = await client.regionGroups.create({ ...creation, request });
-  const waited = await waitFor(`creating ${what}`, handle, options);
+  const starting = client.regionGroups.create({ ...creation, request });
+  const waited = await waitFor(`creating ${what}`, starting, options);
+  const handle = await starting;
   print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () =>
     endText(handle.operationId, waited, (result) => creationText(creation, result)),
   );
@@ -185,8 +186,9 @@ async function remove(client: StewardClient, ids: readonly number[], options: Wa
     );
     return;
   }
-  const handle = await client.regionGroups.remove({ groups: ids });
-  const waited = await waitFor(`removing ${what}`, handle, options);
+  const starting = client.regionGroups.remove({ groups: ids });
+  const waited = await waitFor(`removing ${what}`, starting, options);
+  const handle = await starting;
   print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () =>
     endText(
       handle.operationId,
@@ -256,8 +258,9 @@ async function recreate(
     return;
   }
   const what = groupsText(ids);
-  const handle = await client.regionGroups.recreateMissing({ database, groups: ids });
-  const waited = await waitFor(`recreating missing replicas of ${what}`, handle, options);
+  const starting = client.regionGroups.recreateMissing({ database, groups: ids });
+  const waited = await waitFor(`recreating missing replicas of ${what}`, starting, options);
+  const handle = await starting;
   print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () =>
     endText(handle.operationId, waited, () => `${what}: all replicas run`),
   );

@@ -67,8 +67,9 @@ async function run(client: StewardClient, options: SweepOptions): Promise<void> 
     );
     return;
   }
-  const handle = await client.sweeps.run({ mode, gracePeriodMs: grace });
-  const waited = await waitFor(`sweeping (${mode})`, handle, options);
+  const starting = client.sweeps.run({ mode, gracePeriodMs: grace });
+  const waited = await waitFor(`sweeping (${mode})`, starting, options);
+  const handle = await starting;
   print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () =>
     waited.outcome === 'DONE' ? sweepText(waited.result) : startedText(handle.operationId),
   );
@@ -93,8 +94,9 @@ async function drain(client: StewardClient, file: string, options: WaitingOption
     );
     return;
   }
-  const handle = await client.sweeps.drainLegacyQueue(entries);
-  const waited = await waitFor('draining the legacy queue', handle, options);
+  const starting = client.sweeps.drainLegacyQueue(entries);
+  const waited = await waitFor('draining the legacy queue', starting, options);
+  const handle = await starting;
   print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () => {
     if (waited.outcome !== 'DONE') return startedText(handle.operationId);
     const { deleted, gone, recreated, complete, repeated, warned, warnings } = waited.result;

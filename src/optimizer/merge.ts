@@ -2,6 +2,7 @@ import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { flushPath } from '../durable-file.js';
+import { literal } from '../warehouse/duckdb.js';
 import { type DataFile, type MergeTask, pathInTable } from './task.js';
 
 export interface MergerOptions {
@@ -63,7 +64,7 @@ export class Merger {
       mkdirSync(dirname(target), { recursive: true });
       const written = await rowsOfQuery(
         connection,
-        `COPY (SELECT * FROM ${parquet(inputs)}) TO ${quote(target)} (FORMAT parquet, RETURN_STATS)`,
+        `COPY (SELECT * FROM ${parquet(inputs)}) TO ${literal(target)} (FORMAT parquet, RETURN_STATS)`,
       );
       const count = Number(written[0]?.['count']);
       if (count !== rows) throw new MergeError(`the output has ${count} rows, the inputs have ${rows}`);
@@ -157,16 +158,12 @@ function parquet(files: readonly string[]): string {
 }
 
 function list(files: readonly string[]): string {
-  return `[${files.map((file) => quote(withoutWildcards(file))).join(', ')}]`;
+  return `[${files.map((file) => literal(withoutWildcards(file))).join(', ')}]`;
 }
 
 /** A path is that file, whatever its characters mean to DuckDB. */
 function withoutWildcards(file: string): string {
   return file.replace(/[[*?]/g, '[$&]');
-}
-
-function quote(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
 }
 
 /** DuckDB's advice on how to tune it helps nobody here. */

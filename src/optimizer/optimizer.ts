@@ -7,6 +7,7 @@ import { flushPath } from '../durable-file.js';
 import type { Logger } from '../log.js';
 import { isAlive, type ProcessIdentity } from '../process-identity.js';
 import type { Credentials } from '../rpc/credentials.js';
+import { PARTIAL } from '../warehouse/whole-files.js';
 import { CoordinatorLink, Refused, ToldToEnd } from './coordinator-link.js';
 import { MergeError, Merger } from './merge.js';
 import type { OptimizerOptions } from './options.js';
@@ -336,7 +337,7 @@ export class Optimizer {
  * nowhere in the table: the merge says so, before it writes anything.
  */
 function temporaryOf(task: MergeTask): string {
-  return isOutputInTable(task) ? `${pathInTable(task.location, task.output)}.${randomUUID()}.tmp` : '';
+  return isOutputInTable(task) ? `${pathInTable(task.location, task.output)}.${randomUUID()}${PARTIAL}` : '';
 }
 
 function isOutputInTable({ location, output }: MergeTask): boolean {

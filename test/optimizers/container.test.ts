@@ -125,7 +125,7 @@ describe('release-resource', () => {
     const begun = await hostTask('1');
     await host.start(request('r1', { properties: { 'hold-at': 'merged' } }));
     await eventually('the temporary output is there', () =>
-      tableFiles().some((name) => name.endsWith('.tmp')),
+      tableFiles().some((name) => name.endsWith('.partial')),
     );
     expect(await finish(host.node, release('r1', { epoch: 2 }))).toEqual(['SUCCESS']);
     expect(tableFiles()).toEqual([]);

@@ -39,3 +39,22 @@ export const KEEPER_CYCLE = {
   retry: { initialInterval: '500ms', backoffCoefficient: 2, maximumInterval: '10s' },
   cancellationType: 'TRY_CANCEL',
 } satisfies ActivityOptions;
+
+/**
+ * A pass over what the catalog found, with calls to nodes in between: it heartbeats after each, so that a killed worker's
+ * pass is started elsewhere within seconds. It may be repeated at any point; a catalog that is away is asked for ever.
+ */
+export const CATALOG_PASS = {
+  startToCloseTimeout: '5m',
+  heartbeatTimeout: '10s',
+  retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '5s' },
+  cancellationType: 'TRY_CANCEL',
+} satisfies ActivityOptions;
+
+/** A commit: tried without limit; what blocks stands in the message of `NotReady`, which brings its own delay. */
+export const COMMIT = {
+  startToCloseTimeout: '1m',
+  heartbeatTimeout: '5s',
+  retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '5s' },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+} satisfies ActivityOptions;

@@ -1,6 +1,10 @@
 /** Everything that the workflow bundle serves; the names are the workflow types. */
 export { ensureKeepers } from './optimizers/ensure-keepers.js';
 export { keepOptimizerGroup } from './optimizers/keep-optimizer-group.js';
+export { commitTable } from './optimizing/commit-table.js';
+export { healStuckCommits } from './optimizing/heal-stuck-commits.js';
+export { planOptimizing } from './optimizing/plan-optimizing.js';
+export { sweepTables } from './optimizing/sweep-tables.js';
 export { createRegionGroups } from './regions/create-region-groups.js';
 export { deleteDatabase } from './regions/delete-database.js';
 export { drainLegacyQueue } from './regions/drain-legacy-queue.js';

@@ -1,12 +1,15 @@
 import type {
   Database,
   Fault,
+  HealBreaker,
+  HealStatus,
   Holder,
   Node,
   Operation,
   OperationDescription,
   RegionGroup,
   RegionKind,
+  Schedule,
 } from '../client/index.js';
 import type { ControlCommand } from '../local/control.js';
 import type { DrainPlan } from '../rules/legacy-queue.js';
@@ -83,7 +86,7 @@ export interface RegionGroupDocument {
   readonly regionGroup: RegionGroup;
 }
 
-/** `region-group create`, `remove`, `recreate`; `database delete`; `sweep run`, `sweep drain-legacy-queue` */
+/** `region-group create`, `remove`, `recreate`; `database delete`; `sweep run`, `sweep drain-legacy-queue`; `heal run` */
 export interface OperationEndDocument {
   readonly operation: OperationEnd;
 }
@@ -199,4 +202,43 @@ export interface ChecksDocument {
     readonly rule: string;
     readonly needs: readonly string[];
   }[];
+}
+
+/** `heal run --dry-run` */
+export interface HealPlanDocument {
+  readonly dryRun: true;
+  readonly plan: { readonly mode: 'observe' | 'repair'; readonly table?: string; readonly graceMs?: number };
+}
+
+/** `heal status` */
+export type HealStatusDocument = HealStatus;
+
+/** `heal ack` */
+export type BreakerAcknowledgedDocument =
+  | { readonly breaker: HealBreaker }
+  | { readonly dryRun: true; readonly plan: { readonly breaker: HealBreaker } };
+
+/** `schedule list` */
+export interface SchedulesDocument {
+  readonly schedules: readonly Schedule[];
+}
+
+/** `schedule ensure`: with the ids of those that were missing. */
+export interface SchedulesEnsuredDocument {
+  readonly created: readonly string[];
+  readonly schedules: readonly Schedule[];
+}
+
+/** `schedule pause`, `resume`, `trigger`: as it is afterwards. */
+export interface ScheduleDocument {
+  readonly schedule: Schedule;
+}
+
+/** `schedule ensure|pause|resume|trigger --dry-run`: the schedules as they are now. */
+export interface SchedulePlanDocument {
+  readonly dryRun: true;
+  readonly plan: {
+    readonly action: 'ensure' | 'pause' | 'resume' | 'trigger';
+    readonly schedules: readonly Schedule[];
+  };
 }

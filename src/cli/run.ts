@@ -1,10 +1,12 @@
 import { Command } from 'commander';
 import { addConformanceCommand } from './commands/conformance.js';
 import { addDatabaseCommands } from './commands/database.js';
+import { addHealCommands } from './commands/heal.js';
 import { addLocalCommands } from './commands/local.js';
 import { addNodeCommands } from './commands/node.js';
 import { addOperationCommands } from './commands/operation.js';
 import { addRegionGroupCommands } from './commands/region-group.js';
+import { addScheduleCommands } from './commands/schedule.js';
 import { addSweepCommands } from './commands/sweep.js';
 import { EXIT_CODES, failureOf, reportFailure } from './failure.js';
 import { version } from './version.js';
@@ -61,6 +63,8 @@ Examples:
   addNodeCommands(program);
   addOperationCommands(program);
   addSweepCommands(program);
+  addHealCommands(program);
+  addScheduleCommands(program);
   addConformanceCommand(program);
   for (const command of program.commands) command.helpCommand(false);
   return program;

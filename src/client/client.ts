@@ -5,9 +5,11 @@ import { text } from '../rules/input.js';
 import { Coordinator } from './coordinator.js';
 import { Databases } from './databases.js';
 import { StewardError } from './errors.js';
+import { Heals } from './heals.js';
 import { Nodes } from './nodes.js';
 import { Operations } from './operations.js';
 import { RegionGroups } from './region-groups.js';
+import { Schedules } from './schedules.js';
 import { Sweeps } from './sweeps.js';
 import type { Temporal, TemporalTarget } from './temporal.js';
 import { valid } from './validation.js';
@@ -36,6 +38,8 @@ export class StewardClient {
   readonly regionGroups: RegionGroups;
   readonly operations: Operations;
   readonly sweeps: Sweeps;
+  readonly heals: Heals;
+  readonly schedules: Schedules;
   readonly #credentials: Credentials;
   readonly #coordinator: Coordinator;
   readonly #target: TemporalTarget;
@@ -53,6 +57,8 @@ export class StewardClient {
     this.operations = new Operations(this.#coordinator, temporal);
     this.databases = new Databases(this.#coordinator, temporal, this.operations, actor);
     this.sweeps = new Sweeps(temporal, this.operations, actor);
+    this.heals = new Heals(this.#coordinator, temporal, this.operations, actor);
+    this.schedules = new Schedules(temporal, actor);
     this.regionGroups = new RegionGroups(this.#coordinator, temporal, this.operations, actor);
   }
 

@@ -2,6 +2,7 @@ import { type Client, createClient } from '@connectrpc/connect';
 import { RpcConnection } from '../rpc/connection.js';
 import type { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
+import { HealService } from '../rpc/gen/steward/coordinator/v1/heal_pb.js';
 import { StewardError } from './errors.js';
 
 const DEADLINE_MS = 10_000;
@@ -10,6 +11,7 @@ const DEADLINE_MS = 10_000;
 export class Coordinator {
   readonly #connection: RpcConnection;
   readonly #catalog: Client<typeof CatalogService>;
+  readonly #heals: Client<typeof HealService>;
   readonly #name: string;
 
   /** @throws StewardError INVALID_INPUT when the URL is none */
@@ -27,12 +29,21 @@ export class Coordinator {
     this.#name = `the coordinator at ${url}`;
     this.#connection = new RpcConnection(url, credentials, { deadlineMs: DEADLINE_MS });
     this.#catalog = createClient(CatalogService, this.#connection.transport);
+    this.#heals = createClient(HealService, this.#connection.transport);
   }
 
   /** Asks; what fails becomes a StewardError. */
-  async ask<T>(question: (catalog: Client<typeof CatalogService>) => Promise<T>): Promise<T> {
+  ask<T>(question: (catalog: Client<typeof CatalogService>) => Promise<T>): Promise<T> {
+    return this.#answer(() => question(this.#catalog));
+  }
+
+  askHeals<T>(question: (heals: Client<typeof HealService>) => Promise<T>): Promise<T> {
+    return this.#answer(() => question(this.#heals));
+  }
+
+  async #answer<T>(question: () => Promise<T>): Promise<T> {
     try {
-      return await question(this.#catalog);
+      return await question();
     } catch (error) {
       throw StewardError.from(error, this.#name);
     }

@@ -102,6 +102,12 @@ export class StewardError extends Error {
             cause: error,
           },
         );
+      case 'ScheduleNotFoundError':
+        return new StewardError(
+          'NOT_FOUND',
+          `schedule ${(error as { scheduleId?: string }).scheduleId} does not exist: make it with: steward schedule ensure`,
+          { cause: error },
+        );
       case 'WorkflowExecutionAlreadyStartedError':
         return new StewardError('HELD', `${(error as { workflowId?: string }).workflowId} runs already`, {
           cause: error,

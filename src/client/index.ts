@@ -1,5 +1,6 @@
 /** The typed client of Steward. {@link StewardClient} is where to begin. */
 
+export type { HealResult } from '../../workflows/optimizing/heal-stuck-commits.js';
 export type { CreationResult } from '../../workflows/regions/create-region-groups.js';
 export type { DatabaseDeletionResult } from '../../workflows/regions/delete-database.js';
 export type { DrainResult } from '../../workflows/regions/drain-legacy-queue.js';
@@ -12,6 +13,7 @@ export { type ConnectOptions, StewardClient } from './client.js';
 export type { Databases } from './databases.js';
 export { describeHolder, StewardError, type StewardErrorCode, type StewardErrorOptions } from './errors.js';
 export { FAULTS_NOT_ALLOWED, type Fault, type FaultKind, type NodeFaults } from './faults.js';
+export type { HealBreaker, HealOptions, HealStatus, Heals } from './heals.js';
 export type * from './model.js';
 export type { Nodes } from './nodes.js';
 export {
@@ -29,5 +31,6 @@ export type {
   RegionGroupPlanning,
   RegionGroups,
 } from './region-groups.js';
+export type { Schedule, Schedules } from './schedules.js';
 export type { Sweeps } from './sweeps.js';
 export type { TemporalAddress, TemporalConnection, TemporalTarget } from './temporal.js';

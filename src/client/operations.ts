@@ -19,6 +19,10 @@ const WORKFLOW_TYPES = Object.keys({
   deleteDatabase: true,
   sweepReplicas: true,
   drainLegacyQueue: true,
+  planOptimizing: true,
+  commitTable: true,
+  healStuckCommits: true,
+  sweepTables: true,
 } satisfies Record<OperationType, true>);
 
 const UPDATE_ATTEMPTS = 20;

@@ -36,7 +36,14 @@ const CONNECT_TIMEOUT_MS = 3_000;
 const WORKFLOW_TASK_TIMEOUT = '3s';
 
 /** What a client starts: what claims regions, and what looks after them. */
-export type OperationType = RegionWorkflow | 'sweepReplicas' | 'drainLegacyQueue';
+export type OperationType =
+  | RegionWorkflow
+  | 'sweepReplicas'
+  | 'drainLegacyQueue'
+  | 'planOptimizing'
+  | 'commitTable'
+  | 'healStuckCommits'
+  | 'sweepTables';
 
 /** A workflow to start. */
 export interface Start {
@@ -60,7 +67,7 @@ export class Temporal {
   private constructor(
     readonly client: Client,
     readonly name: string,
-    private readonly taskQueue: string,
+    readonly taskQueue: string,
     private readonly own: Connection | undefined,
   ) {}
 

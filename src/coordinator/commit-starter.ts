@@ -1,6 +1,6 @@
 import { Client, Connection } from '@temporalio/client';
-import { stewardActor, stewardResource } from '../../workflows/search-attributes.js';
 import type { ProcessRef } from '../catalog/optimizing/settling.js';
+import { startCommitTable } from '../temporal/commit-table.js';
 import { temporalConfig } from '../temporal/connection.js';
 
 const DEADLINE_MS = 3_000;
@@ -13,21 +13,10 @@ export class CommitStarter {
   constructor(private readonly taskQueue: string) {}
 
   /** One that runs already is fine. Fails when Temporal does not answer; then it may be asked again. */
-  async start({ tableId, table, processId }: ProcessRef): Promise<void> {
+  async start(ref: ProcessRef): Promise<void> {
     const { client, connection } = this.#open();
     await connection.withDeadline(Date.now() + DEADLINE_MS, () =>
-      client.workflow.start('commitTable', {
-        workflowId: `table/${tableId}/commit/${processId}`,
-        taskQueue: this.taskQueue,
-        args: [{ table, process: processId, actor: ACTOR }],
-        workflowIdConflictPolicy: 'USE_EXISTING',
-        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-        staticSummary: `commit process ${processId} of table ${table}`,
-        typedSearchAttributes: [
-          { key: stewardResource, value: `table/${tableId}` },
-          { key: stewardActor, value: ACTOR },
-        ],
-      }),
+      startCommitTable(client, this.taskQueue, ref, ACTOR),
     );
   }
 

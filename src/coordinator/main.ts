@@ -7,6 +7,7 @@ import { readTransport, TRANSPORT_FLAGS } from '../model/transport.js';
 import { runProcess } from '../process.js';
 import { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
+import { HealService } from '../rpc/gen/steward/coordinator/v1/heal_pb.js';
 import { OptimizerGroupService } from '../rpc/gen/steward/coordinator/v1/optimizer_groups_pb.js';
 import { OptimizingService } from '../rpc/gen/steward/coordinator/v1/optimizing_pb.js';
 import { NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
@@ -15,6 +16,7 @@ import { checkListening } from '../rpc/plain-text.js';
 import { RpcServer } from '../rpc/server.js';
 import { catalogService } from './catalog-service.js';
 import { CommitStarter } from './commit-starter.js';
+import { healService } from './heal-service.js';
 import { optimizerGroupService } from './optimizer-group-service.js';
 import { optimizingService } from './optimizing-service.js';
 import { nodeRegistryService } from './registry-service.js';
@@ -53,6 +55,7 @@ await runProcess('coordinator', async (log, stopping) => {
         router.service(OptimizingService, optimizingService(catalog, settings, settler, log));
         router.service(OptimizerGroupService, optimizerGroupService(catalog));
         router.service(TableService, tableService(catalog, settings, log));
+        router.service(HealService, healService(catalog, log));
       },
     },
     credentials,

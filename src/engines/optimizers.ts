@@ -75,7 +75,7 @@ export interface MergedFile {
 
 export type TaskOutcome =
   | { readonly kind: 'MERGED'; readonly outputs: readonly MergedFile[] }
-  | { readonly kind: 'FAILED'; readonly error: string };
+  | { readonly kind: 'ERROR'; readonly error: string };
 
 /** NONE: there will be no result for this attempt. */
 export type TaskAnswer =

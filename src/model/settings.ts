@@ -26,7 +26,16 @@ const settingsSchema = z.object({
   STEWARD_POLL_INTERVAL_MS: milliseconds(1_000),
   /** Size that optimizing aims at for the files of a table. */
   STEWARD_TARGET_FILE_BYTES: z.coerce.number().int().min(1_024).default(134_217_728),
+  /** host:port at which the worker shows Prometheus what it counts; off when absent. */
+  STEWARD_METRICS_LISTEN: listenAddress(),
+  /** host:port at which the worker shows what Temporal's SDK counts; off when absent. */
+  STEWARD_SDK_METRICS_LISTEN: listenAddress(),
 });
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
 
 export interface Settings {
   readonly databaseUrl: string;
@@ -41,6 +50,8 @@ export interface Settings {
   readonly warehouse: string;
   readonly pollIntervalMs: number;
   readonly targetFileBytes: number;
+  readonly metricsListen: ListenAddress | undefined;
+  readonly sdkMetricsListen: ListenAddress | undefined;
 }
 
 /** Settings from the environment. Throws an Error that names each variable that is wrong. */
@@ -64,9 +75,23 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
     warehouse: values.STEWARD_WAREHOUSE,
     pollIntervalMs: values.STEWARD_POLL_INTERVAL_MS,
     targetFileBytes: values.STEWARD_TARGET_FILE_BYTES,
+    metricsListen: values.STEWARD_METRICS_LISTEN,
+    sdkMetricsListen: values.STEWARD_SDK_METRICS_LISTEN,
   };
 }
 
 function milliseconds(fallback: number) {
   return z.coerce.number().int().min(1).max(86_400_000).default(fallback);
+}
+
+function listenAddress() {
+  const form = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/;
+  return z
+    .string()
+    .regex(form, 'expected host:port, such as 127.0.0.1:9464')
+    .transform((text): ListenAddress => {
+      const [, ipv6, host, port] = form.exec(text)!;
+      return { host: (ipv6 ?? host)!, port: Number(port) };
+    })
+    .optional();
 }

@@ -115,7 +115,7 @@ export function drainLegacyQueueInput(value: unknown): DrainLegacyQueueInput {
 }
 
 export const DEFAULT_GRACE_PERIOD_MS = 300_000;
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 
 export function sweepReplicasInput(value: unknown): SweepReplicasInput {
   const input = object(value ?? {}, ['mode', 'gracePeriodMs', 'actor']);

@@ -9,7 +9,7 @@ import type { ProcessState, TableStatus, TaskState } from './optimizing-states.j
  * | S1 | every task SUCCESS, and nobody counted them | beginCommitting, then commitTable |
  * | S2 | a task ACKED although its optimizer has the result | record the result, then as S1 |
  * | S3 | COMMITTING, and no commitTable runs | start commitTable |
- * | S4 | a task that nobody works on | back to PLANNED |
+ * | S4 | a task that nobody works on, or that FAILED and nobody counted it | back to PLANNED |
  */
 export const SHAPES = ['S1', 'S2', 'S3', 'S4'] as const;
 export type Shape = (typeof SHAPES)[number];
@@ -18,7 +18,7 @@ export type Shape = (typeof SHAPES)[number];
 export interface Graces {
   /** SCHEDULED without AckTask. */
   readonly ackTimeoutMs: number;
-  /** Every task SUCCESS, uncounted. */
+  /** An outcome that nobody counted. */
   readonly settleGraceMs: number;
   /** ACKED without a result; also how long a node may be silent until it counts as lost. */
   readonly resultGraceMs: number;
@@ -39,8 +39,10 @@ export interface ProcessFacts {
   readonly table: TableStatus;
   readonly tasks: number;
   readonly succeeded: number;
-  /** Since the last of its tasks became SUCCESS. */
-  readonly lastSuccessMs: number;
+  /** Tasks that FAILED, and that nobody planned again. */
+  readonly failed: number;
+  /** Since the last outcome of a task was recorded. */
+  readonly lastOutcomeMs: number;
   /** Since the table has its status. */
   readonly statusMs: number;
   /** beginCommitting happened. */
@@ -55,12 +57,14 @@ export function isOptimizing(status: TableStatus): boolean {
 }
 
 /** What a process is stuck in as a whole; a process that is over, or whose tasks are not, is none of this. */
-export function shapeOfProcess(facts: ProcessFacts, graces: Graces): 'S1' | 'S3' | undefined {
+export function shapeOfProcess(facts: ProcessFacts, graces: Graces): 'S1' | 'S3' | 'S4' | undefined {
   if (facts.process !== 'RUNNING') return undefined;
   if (facts.table === 'COMMITTING') return facts.statusMs >= graces.commitGraceMs ? 'S3' : undefined;
-  const uncounted =
-    isOptimizing(facts.table) && !facts.committing && facts.tasks > 0 && facts.succeeded === facts.tasks;
-  return uncounted && facts.lastSuccessMs >= graces.settleGraceMs ? 'S1' : undefined;
+  if (!isOptimizing(facts.table) || facts.committing || facts.lastOutcomeMs < graces.settleGraceMs) {
+    return undefined;
+  }
+  if (facts.failed > 0) return 'S4';
+  return facts.tasks > 0 && facts.succeeded === facts.tasks ? 'S1' : undefined;
 }
 
 /** What no heal mends: a person has to look. */

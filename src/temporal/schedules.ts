@@ -5,16 +5,24 @@ import {
   ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import type { SweepReplicasInput } from '../rules/input.js';
+import {
+  type HealStuckCommitsInput,
+  healStuckCommitsInput,
+  type PlanOptimizingInput,
+  type SweepTablesInput,
+  sweepTablesInput,
+} from '../rules/optimizing-input.js';
 
-/** A periodic heal, as Temporal's schedule runs it. */
-export interface StewardSchedule {
-  readonly scheduleId: string;
-  readonly workflowType: 'sweepReplicas';
-  readonly everyMs: number;
-  readonly input: SweepReplicasInput;
-}
+/** What is started at an interval, as Temporal's schedule does it. */
+export type StewardSchedule = { readonly scheduleId: string; readonly everyMs: number } & (
+  | { readonly workflowType: 'sweepReplicas'; readonly input: SweepReplicasInput }
+  | { readonly workflowType: 'planOptimizing'; readonly input: PlanOptimizingInput }
+  | { readonly workflowType: 'healStuckCommits'; readonly input: HealStuckCommitsInput }
+  | { readonly workflowType: 'sweepTables'; readonly input: SweepTablesInput }
+);
 
 const MINUTE_MS = 60_000;
+const ACTOR = 'schedule';
 
 /** Every schedule that Steward keeps, with its defaults. */
 export const SCHEDULES: readonly StewardSchedule[] = [
@@ -22,7 +30,25 @@ export const SCHEDULES: readonly StewardSchedule[] = [
     scheduleId: 'steward/sweep-replicas',
     workflowType: 'sweepReplicas',
     everyMs: 5 * MINUTE_MS,
-    input: { mode: 'observe', gracePeriodMs: 5 * MINUTE_MS, actor: 'schedule' },
+    input: { mode: 'observe', gracePeriodMs: 5 * MINUTE_MS, actor: ACTOR },
+  },
+  {
+    scheduleId: 'steward/plan-optimizing',
+    workflowType: 'planOptimizing',
+    everyMs: MINUTE_MS,
+    input: { actor: ACTOR },
+  },
+  {
+    scheduleId: 'steward/heal-stuck-commits',
+    workflowType: 'healStuckCommits',
+    everyMs: MINUTE_MS,
+    input: healStuckCommitsInput({ mode: 'repair', actor: ACTOR }),
+  },
+  {
+    scheduleId: 'steward/sweep-tables',
+    workflowType: 'sweepTables',
+    everyMs: 60 * MINUTE_MS,
+    input: sweepTablesInput({ actor: ACTOR }),
   },
 ];
 

@@ -1,20 +1,24 @@
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, type TelemetryOptions, Worker } from '@temporalio/worker';
 import { createEnsureKeepersActivities } from '../../activities/ensure-keepers.js';
+import { createHealActivities } from '../../activities/heal.js';
 import { createKeeperActivities } from '../../activities/keep-optimizers.js';
 import { createLegacyQueueActivities } from '../../activities/legacy-queue.js';
+import { createOptimizingActivities } from '../../activities/optimizing.js';
 import { createRegionActivities } from '../../activities/regions.js';
 import { createSweepActivities } from '../../activities/sweep.js';
 import { catalogId, openCatalog } from '../catalog/catalog.js';
 import { ReferenceOptimizerEngine } from '../engines/reference/optimizers.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
 import { createLogger, type Logger } from '../log.js';
-import { readSettings } from '../model/settings.js';
+import { addressOf, serveMetrics } from '../metrics/server.js';
+import { type ListenAddress, readSettings } from '../model/settings.js';
 import { readTransport } from '../model/transport.js';
 import { runProcess } from '../process.js';
 import { Credentials } from '../rpc/credentials.js';
 import { NodeClients } from '../rpc/node-clients.js';
+import { isCommitting, startCommitTable } from '../temporal/commit-table.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
@@ -27,7 +31,7 @@ await runProcess('worker', async (log, stopping) => {
   const settings = readSettings();
   const credentials = new Credentials(readTransport(), log);
   const { connectionOptions, namespace } = temporalConfig();
-  Runtime.install({ logger: temporalLogger(log), telemetryOptions: {} });
+  Runtime.install({ logger: temporalLogger(log), telemetryOptions: sdkMetrics(settings.sdkMetricsListen) });
   const connection = await NativeConnection.connect(connectionOptions);
   const clientConnection = await Connection.connect(connectionOptions);
   await ensureSearchAttributes(clientConnection, namespace);
@@ -37,7 +41,9 @@ await runProcess('worker', async (log, stopping) => {
   const catalog = openCatalog(settings, { name: 'steward-worker' });
   const clients = new NodeClients(settings.rpcDeadlineMs, credentials);
 
-  const containers = await loadContainers(settings.containersModule, new ReferenceOptimizerEngine(clients));
+  const optimizers = new ReferenceOptimizerEngine(clients);
+  const containers = await loadContainers(settings.containersModule, optimizers);
+  const metrics = settings.metricsListen && (await serveMetrics(settings.metricsListen));
 
   const dependencies = {
     catalog,
@@ -62,6 +68,15 @@ await runProcess('worker', async (log, stopping) => {
         log: createLogger('optimizers'),
       }),
       ...createKeeperActivities({ ...dependencies, containers, log: createLogger('optimizers') }),
+      ...createOptimizingActivities({ catalog, settings, log: createLogger('optimizing') }),
+      ...createHealActivities({
+        catalog,
+        catalogId: dependencies.catalogId,
+        optimizers,
+        isCommitting: (commit) => isCommitting(client, commit),
+        startCommit: (commit, actor) => startCommitTable(client, settings.taskQueue, commit, actor),
+        log: createLogger('heal'),
+      }),
     },
     // A killed worker's next workflow task waits for its sticky queue: keep that short.
     stickyQueueScheduleToStartTimeout: '1s',
@@ -75,6 +90,7 @@ await runProcess('worker', async (log, stopping) => {
     try {
       await run;
     } finally {
+      await metrics?.close();
       clients.close();
       credentials.close();
       await catalog.destroy();
@@ -84,10 +100,15 @@ await runProcess('worker', async (log, stopping) => {
   };
   void stopping.then(() => worker.shutdown());
   return {
-    ready: { taskQueue: settings.taskQueue, namespace },
+    ready: { taskQueue: settings.taskQueue, namespace, ...(metrics && { metrics: metrics.url }) },
     ended: end(),
   };
 });
+
+function sdkMetrics(listen: ListenAddress | undefined): TelemetryOptions {
+  if (listen === undefined) return {};
+  return { metrics: { prometheus: { bindAddress: addressOf(listen) } } };
+}
 
 function temporalLogger(log: Logger): DefaultLogger {
   return new DefaultLogger('INFO', ({ level, message, meta }) => {

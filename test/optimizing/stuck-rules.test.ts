@@ -24,18 +24,21 @@ describe('a process as a whole', () => {
     table: 'MINOR_OPTIMIZING',
     tasks: 3,
     succeeded: 3,
-    lastSuccessMs: LONG,
+    failed: 0,
+    lastOutcomeMs: LONG,
     statusMs: LONG,
     committing: false,
   };
   const committing: ProcessFacts = { ...done, table: 'COMMITTING', committing: true };
 
-  test.each<[string, ProcessFacts, 'S1' | 'S3' | undefined]>([
+  test.each<[string, ProcessFacts, 'S1' | 'S3' | 'S4' | undefined]>([
     ['every task SUCCESS and nobody counted them', done, 'S1'],
     ['the same in a FULL_OPTIMIZING table', { ...done, table: 'FULL_OPTIMIZING' }, 'S1'],
-    ['every task SUCCESS for exactly the grace', { ...done, lastSuccessMs: settleGraceMs }, 'S1'],
-    ['every task SUCCESS within the grace', { ...done, lastSuccessMs: settleGraceMs - 1 }, undefined],
+    ['every task SUCCESS for exactly the grace', { ...done, lastOutcomeMs: settleGraceMs }, 'S1'],
+    ['every task SUCCESS within the grace', { ...done, lastOutcomeMs: settleGraceMs - 1 }, undefined],
     ['one task still out', { ...done, succeeded: 2 }, undefined],
+    ['a task that FAILED and nobody planned again', { ...done, succeeded: 2, failed: 1 }, 'S4'],
+    ['a task that FAILED just now', { ...done, failed: 1, lastOutcomeMs: 0 }, undefined],
     ['no task at all', { ...done, tasks: 0, succeeded: 0 }, undefined],
     ['a process that was closed meanwhile', { ...done, process: 'CLOSED' }, undefined],
     ['a process that failed', { ...done, process: 'FAILED' }, undefined],
@@ -55,7 +58,8 @@ describe('a process as a whole', () => {
       table: fc.constantFrom<TableStatus>('IDLE', 'PENDING', 'PLANNING', 'MINOR_OPTIMIZING', 'COMMITTING'),
       tasks: fc.nat(4),
       succeeded: fc.nat(4),
-      lastSuccessMs: fc.nat(2 * settleGraceMs),
+      failed: fc.nat(1),
+      lastOutcomeMs: fc.nat(2 * settleGraceMs),
       statusMs: fc.nat(2 * commitGraceMs),
       committing: fc.boolean(),
     });
@@ -65,7 +69,9 @@ describe('a process as a whole', () => {
         if (shape === undefined) return;
         expect(found.process).toBe('RUNNING');
         if (shape === 'S3') expect(found.table).toBe('COMMITTING');
-        else {
+        else expect(found.lastOutcomeMs).toBeGreaterThanOrEqual(settleGraceMs);
+        if (shape === 'S4') expect(found.failed).toBeGreaterThan(0);
+        if (shape === 'S1') {
           expect(found.committing).toBe(false);
           expect(found.succeeded).toBe(found.tasks);
           expect(found.tasks).toBeGreaterThan(0);

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { taskOutput } from '../../warehouse/table-directory.js';
-import type { Catalog } from '../catalog.js';
+import type { Catalog, CatalogTransaction } from '../catalog.js';
 import type { DataFile } from '../schema.js';
 import type { KnownOptimizer } from './optimizers.js';
 import { requireTaskTransition } from './states.js';
@@ -103,7 +103,7 @@ export async function ackTask(
  * False: it was not out under this attempt any more. Touches the task's row alone.
  */
 export async function planTaskAgain(
-  catalog: Catalog,
+  catalog: Catalog | CatalogTransaction,
   { processId, taskNo, attempt }: TaskAttempt,
   reason: string,
 ): Promise<boolean> {

@@ -103,7 +103,7 @@ function outcomeOf(taskId: string, result: TaskResult | undefined): TaskOutcome 
       };
     }
     case 'error':
-      return { kind: 'FAILED', error: result.outcome.value };
+      return { kind: 'ERROR', error: result.outcome.value };
     case undefined:
       throw new Error(`the result of task ${taskId} says neither what was merged nor why not`);
   }

@@ -1,0 +1,45 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { ListenAddress } from '../model/settings.js';
+import { registry } from './registry.js';
+
+export interface MetricsServer {
+  /** Of the page that Prometheus reads. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Serves what this process counts under `/metrics`, for Prometheus. */
+export async function serveMetrics({ host, port }: ListenAddress): Promise<MetricsServer> {
+  const server = createServer((request, response) => {
+    if (request.method !== 'GET' || request.url !== '/metrics') {
+      response.writeHead(404).end('see /metrics\n');
+      return;
+    }
+    registry.metrics().then(
+      (page) => response.writeHead(200, { 'content-type': registry.contentType }).end(page),
+      () => response.writeHead(500).end(),
+    );
+  });
+  await listening(server, host, port);
+  const { port: bound } = server.address() as AddressInfo;
+  return {
+    url: `http://${addressOf({ host, port: bound })}/metrics`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+export function addressOf({ host, port }: ListenAddress): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+function listening(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  });
+}

@@ -4,7 +4,7 @@ import type { Code } from '@connectrpc/connect';
 import { type Fault, FaultSchema } from '../rpc/gen/steward/worker/v1/fault_pb.js';
 import { OperationService } from '../rpc/gen/steward/worker/v1/operation_pb.js';
 import { codeNamed, RPC_TARGETS } from '../rpc/worker-contract.js';
-import { VERBS, type Verb } from '../rules/operation-id.js';
+import { EFFECT_TARGETS, type EffectTarget } from '../rules/fault-targets.js';
 
 /** A fault that makes no sense; the message says what would. */
 export class InvalidFault extends Error {
@@ -36,12 +36,11 @@ type Kind = NonNullable<Fault['kind']['case']>;
 
 const RPC_KINDS: readonly Kind[] = ['delay', 'error', 'dropReply', 'dropRequest', 'duplicate'];
 const EFFECT_KINDS: readonly Kind[] = ['delay', 'fail'];
-const EFFECT_TARGETS: readonly string[] = VERBS;
 
 function kindsOf(target: string): readonly Kind[] | undefined {
   if (target === OperationService.method.submit.name) return [...RPC_KINDS, 'busy'];
   if (RPC_TARGETS.includes(target)) return RPC_KINDS;
-  return EFFECT_TARGETS.includes(target) ? EFFECT_KINDS : undefined;
+  return EFFECT_TARGETS.some((known) => known === target) ? EFFECT_KINDS : undefined;
 }
 
 /** The faults that are set, and what they hold up. */
@@ -102,10 +101,10 @@ export class Faults {
   }
 
   /** Uses up and returns what strikes an effect; nothing comes after a failure. */
-  strikeEffect(verb: Verb, operationId: string): EffectStrike {
+  strikeEffect(target: EffectTarget, operationId: string): EffectStrike {
     let delayMs = 0;
     const cleared = this.#cleared.signal;
-    for (const active of this.#matching(verb, [operationId])) {
+    for (const active of this.#matching(target, [operationId])) {
       const { case: kind, value } = active.fault.kind;
       this.#use(active);
       if (kind === 'delay') delayMs += durationMs(value);

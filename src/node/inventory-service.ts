@@ -8,6 +8,7 @@ import { checkNodeRef, type NodeIdentity } from './node-identity.js';
 import { formatRegion, parseRegion, type RegionKey } from './region-key.js';
 import type { FoundRegion, RegionStore } from './region-store.js';
 import type { ResourceInventory } from './resource-inventory.js';
+import type { TaskGroupInventory } from './task-groups/inventory.js';
 
 /** What is on the node, whether an operation made it or not (I4). Changes nothing. */
 export function inventoryService(
@@ -15,6 +16,7 @@ export function inventoryService(
   ledger: Ledger,
   identity: NodeIdentity,
   resources: ResourceInventory | undefined,
+  taskGroups: TaskGroupInventory | undefined,
 ): ServiceImpl<typeof InventoryService> {
   const toInfo = (found: FoundRegion) => ({
     region: { catalogId: found.region.catalogId, groupId: BigInt(found.region.groupId) },
@@ -57,6 +59,7 @@ export function inventoryService(
     getTaskResult: () => lacks('resources'),
     ...resources,
     listTaskGroups: () => lacks('task-groups'),
+    ...taskGroups,
   };
 }
 

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../log.js';
 import { identityOf } from '../process-identity.js';
+import { RpcConnection } from '../rpc/connection.js';
 import { Credentials } from '../rpc/credentials.js';
 import { checkListening } from '../rpc/plain-text.js';
 import { claimDataDirectory, releaseDataDirectory } from './data-directory.js';
@@ -23,6 +24,9 @@ import { ResourceFacility } from './resource-facility.js';
 import { resourceInventory } from './resource-inventory.js';
 import { LiveOperation, ResourceQueues } from './resource-queues.js';
 import { contractServer } from './rpc-server.js';
+import { Coordinator } from './task-groups/coordinator.js';
+import { TaskGroupFacility } from './task-groups/facility.js';
+import { taskGroupInventory } from './task-groups/inventory.js';
 
 const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
 /** For calls that are being answered when the node stops. */
@@ -55,9 +59,11 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
   const faults = new Faults();
   const places = new OptimizerPlaces(options.data);
   const container = optimizerContainer(places, options, log);
+  const taskGroups = taskGroupFacility(ledger, faults, credentials, options, log);
   const facilities: Facilities = {
     regions: new RegionFacility(store, ledger),
     ...(container !== undefined && { resources: new ResourceFacility(container) }),
+    ...(taskGroups !== undefined && { taskGroups }),
   };
   const queues = new ResourceQueues(ledger, performOperations(facilities, ledger, faults), log);
   queues.add(await recover(facilities, ledger, log));
@@ -75,10 +81,19 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
     nodeId: options.id,
     maxPending: options.maxPending,
     supports: (request) => facilityOf(facilities, request) !== undefined,
+    full: (request, underWay) => taskGroups?.full(request, underWay),
   });
   const { allowFaults } = options;
-  const resources = container && resourceInventory(places, ledger, identity, log);
-  const contract = { identity, operations, store, ledger, resources, faults, allowFaults };
+  const contract = {
+    identity,
+    operations,
+    store,
+    ledger,
+    resources: container && resourceInventory(places, ledger, identity, log),
+    taskGroups: taskGroups && taskGroupInventory(taskGroups, identity),
+    faults,
+    allowFaults,
+  };
   const server = contractServer(contract, credentials, log);
   const url = await server.listen(options.host, options.port);
 
@@ -112,8 +127,8 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
     async stop() {
       clearInterval(sweeping);
       await Promise.all([registration?.stop(), server.close(ANSWER_GRACE_MS), queues.stop()]);
-      credentials.close();
       await Promise.all(Object.values(facilities).map((facility) => facility.stop()));
+      credentials.close();
       ledger.flush();
       releaseDataDirectory(ledger);
       await ledger.close();
@@ -131,6 +146,31 @@ function optimizerContainer(
   // A node that ends with its parent, however it ends itself, leaves no optimizer behind that would not.
   const exitWith = exitWithParent ? identityOf(process.ppid) : undefined;
   return new OptimizerContainer(places, { data, nodeId: id, coordinator, transport, exitWith, log });
+}
+
+/** Checkpoints are the coordinator's to commit: without one there are no task groups. */
+function taskGroupFacility(
+  ledger: Ledger,
+  faults: Faults,
+  credentials: Credentials,
+  options: NodeOptions,
+  log: Logger,
+): TaskGroupFacility | undefined {
+  const { id: nodeId, data, maxTaskGroups, savepointLimitMs, taskGroupRetentionMs: retentionMs } = options;
+  if (options.coordinator === undefined) return undefined;
+  const connection = new RpcConnection(options.coordinator, credentials);
+  const coordinator = new Coordinator(connection, { nodeId, ledgerId: ledger.id });
+  return new TaskGroupFacility({
+    nodeId,
+    ledger,
+    coordinator,
+    faults,
+    data,
+    maxTaskGroups,
+    savepointLimitMs,
+    retentionMs,
+    log,
+  });
 }
 
 async function recover(facilities: Facilities, ledger: Ledger, log: Logger): Promise<LiveOperation[]> {

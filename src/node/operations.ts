@@ -19,6 +19,11 @@ export interface OperationsOptions {
   readonly maxPending: number;
   /** Whether the node can do it at all; what it cannot is UNSUPPORTED. */
   readonly supports: (request: NodeRequest) => boolean;
+  /**
+   * Why a request that is new cannot be taken now, beside so many of its verb that are under way: RESOURCE_EXHAUSTED.
+   * Undefined when it can.
+   */
+  readonly full: (request: NodeRequest, underWay: () => number) => string | undefined;
 }
 
 /** What a Submit was answered with, and what it started. */
@@ -68,6 +73,11 @@ export class Operations {
         const message = `${this.options.maxPending} operations are under way`;
         return resourceExhaustedStatus(id, message, RETRY_AFTER_MS);
       }
+      const full = this.options.full(request, () => {
+        const isLike = ({ pending }: LiveOperation): boolean => pending.request.verb === request.verb;
+        return this.queues.count(isLike) + [...accepted.values()].filter(isLike).length;
+      });
+      if (full !== undefined) return resourceExhaustedStatus(id, full, RETRY_AFTER_MS);
       const seq = this.ledger.nextSeq();
       const acceptedAtMs = this.ledger.now();
       accepted.set(

@@ -23,6 +23,12 @@ export interface NodeOptions {
   readonly fileBytes: number;
   readonly deleteFileMs: number;
   readonly maxPending: number;
+  /** Task groups that run at a time. */
+  readonly maxTaskGroups: number;
+  /** How long the record of a task group's end is kept after its acknowledgement. */
+  readonly taskGroupRetentionMs: number;
+  /** How long a savepoint of a task group may take before it has failed. */
+  readonly savepointLimitMs: number;
   readonly exitWithParent: boolean;
   readonly transport: TransportSettings;
 }
@@ -32,13 +38,17 @@ export const USAGE = `usage: main.js --id <name> --data <dir> [flags]
   --data <dir>             ledger and regions; made when it is missing
   --listen <host:port>     default 127.0.0.1:0; port 0 takes a free one
   --advertise <url>        what the coordinator is told; default: what is listened on
-  --coordinator <url>      register there and send heartbeats
+  --coordinator <url>      register there and send heartbeats; without it the node takes no task groups
   --allow-faults           serve FaultService
   --regions disk|ledger    directories with files (default), or ledger entries only
   --files-per-region <n>   default 8
   --file-bytes <n>         default 1024
   --delete-file-ms <n>     what removing a file takes at least; default 0
   --max-pending <n>        operations under way before the node is busy; default 10000
+  --max-task-groups <n>    task groups that run at a time before the node is busy; default 64
+  --task-group-retention-ms <n>
+                           how long an acknowledged end of a task group is listed; default 60000
+  --savepoint-limit-ms <n> how long a savepoint may take; default 30000
   --exit-with-parent       end when stdin closes
 ${TRANSPORT_USAGE}`;
 
@@ -59,6 +69,9 @@ const FLAGS = {
   'file-bytes': { type: 'string', default: '1024' },
   'delete-file-ms': { type: 'string', default: '0' },
   'max-pending': { type: 'string', default: '10000' },
+  'max-task-groups': { type: 'string', default: '64' },
+  'task-group-retention-ms': { type: 'string', default: '60000' },
+  'savepoint-limit-ms': { type: 'string', default: '30000' },
   'exit-with-parent': { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
   ...TRANSPORT_FLAGS,
@@ -88,6 +101,14 @@ export function readOptions(args: readonly string[]): NodeOptions | 'help' {
     fileBytes: count('--file-bytes', values['file-bytes'], 0, 1 << 30),
     deleteFileMs: count('--delete-file-ms', values['delete-file-ms'], 0, 3_600_000),
     maxPending: count('--max-pending', values['max-pending'], 1, 1_000_000),
+    maxTaskGroups: count('--max-task-groups', values['max-task-groups'], 1, 10_000),
+    taskGroupRetentionMs: count(
+      '--task-group-retention-ms',
+      values['task-group-retention-ms'],
+      0,
+      1_000_000_000,
+    ),
+    savepointLimitMs: count('--savepoint-limit-ms', values['savepoint-limit-ms'], 1, 3_600_000),
     exitWithParent: values['exit-with-parent'],
     transport: readTransport(process.env, values),
   };

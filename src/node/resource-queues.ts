@@ -67,6 +67,13 @@ export class ResourceQueues {
     return this.#live.size;
   }
 
+  /** How many of those that are not over are so. */
+  count(isSo: (operation: LiveOperation) => boolean): number {
+    let count = 0;
+    for (const operation of this.#live.values()) if (isSo(operation)) count += 1;
+    return count;
+  }
+
   find(operationId: string): LiveOperation | undefined {
     return this.#live.get(operationId);
   }

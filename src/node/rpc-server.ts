@@ -17,6 +17,7 @@ import { operationService } from './operation-service.js';
 import type { Operations } from './operations.js';
 import type { RegionStore } from './region-store.js';
 import type { ResourceInventory } from './resource-inventory.js';
+import type { TaskGroupInventory } from './task-groups/inventory.js';
 
 export interface WorkerContract {
   readonly identity: NodeIdentity;
@@ -25,6 +26,8 @@ export interface WorkerContract {
   readonly ledger: Ledger;
   /** Of a node that has the capability `resources`. */
   readonly resources: ResourceInventory | undefined;
+  /** Of a node that has the capability `task-groups`. */
+  readonly taskGroups: TaskGroupInventory | undefined;
   readonly faults: Faults;
   /** Serves FaultService; UNIMPLEMENTED otherwise. */
   readonly allowFaults: boolean;
@@ -32,10 +35,11 @@ export interface WorkerContract {
 
 /** The server of the worker contract. */
 export function contractServer(contract: WorkerContract, credentials: Credentials, log: Logger): RpcServer {
-  const { identity, operations, store, ledger, resources, faults, allowFaults } = contract;
+  const { identity, operations, store, ledger, resources, taskGroups, faults, allowFaults } = contract;
   const routes = (router: ConnectRouter): void => {
     router.service(OperationService, operationService(operations, identity));
-    router.service(InventoryService, inventoryService(store, ledger, identity, resources));
+    const inventory = inventoryService(store, ledger, identity, resources, taskGroups);
+    router.service(InventoryService, inventory);
     router.service(NodeService, {
       getNodeInfo: () => ({ ...identity, capabilities: [...identity.capabilities] }),
     });

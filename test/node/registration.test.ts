@@ -88,7 +88,7 @@ test('registers with what it is, sends heartbeats, and tells the incarnation it 
     nodeId,
     ledgerId,
     address: url,
-    capabilities: ['regions', 'resources', 'faults'],
+    capabilities: ['regions', 'resources', 'task-groups', 'faults'],
   });
   expect(coordinator.registrations[0]?.bootId).toMatch(/^[0-9a-f-]{36}$/);
   for (const heartbeat of coordinator.heartbeats)

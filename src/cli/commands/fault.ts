@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { Fault, FaultKind } from '../../client/index.js';
-import { VERBS } from '../../rules/operation-id.js';
+import { EFFECT_TARGETS } from '../../rules/fault-targets.js';
 import { withClient } from '../connection.js';
 import type { FaultsDocument } from '../documents.js';
 import { formatDuration } from '../duration.js';
@@ -45,7 +45,12 @@ export function addFaultCommand(node: Command): void {
           .addOption(
             new Option('--rpc <name>', 'a call to the node: any but GetNodeInfo').conflicts('effect'),
           )
-          .addOption(new Option('--effect <verb>', 'what an operation does').choices(VERBS))
+          .addOption(
+            new Option(
+              '--effect <name>',
+              'what an operation does, or a point of a task group at work',
+            ).choices(EFFECT_TARGETS),
+          )
           .option('--match <text>', 'only operations whose id contains this')
           .option('--times <n>', 'how often; default: until it is cleared', wholeNumber(1, MAX_TIMES))
           .optionsGroup('How:')

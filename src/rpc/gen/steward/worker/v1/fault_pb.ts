@@ -20,7 +20,9 @@ export const file_steward_worker_v1_fault: GenFile = /*@__PURE__*/
 export type Fault = Message<"steward.worker.v1.Fault"> & {
   /**
    * What is disturbed: an RPC of the contract by its name (`Submit`, `ListRegions`, ...; any but GetNodeInfo and those
-   * of FaultService), or the effect of a verb (`create-region`, `delete-region`).
+   * of FaultService), the effect of a verb (`create-region`, `delete-region`, ...), or a point of a task group at work:
+   * `run-task-group` (each batch; a delay is a pipeline that hangs, a failure one that fails), `commit-checkpoint` (before
+   * the coordinator hears of it) and `publish-checkpoint` (between its commit and its publication).
    *
    * @generated from field: string target = 1;
    */
@@ -34,7 +36,8 @@ export type Fault = Message<"steward.worker.v1.Fault"> & {
   times: number;
 
   /**
-   * Only for operations, or calls that hold an operation, whose operation id contains this; empty for all.
+   * Only for operations, or calls that hold an operation, whose operation id contains this; for a task group at work,
+   * whose `<location>@<execution>` contains this; empty for all.
    *
    * @generated from field: string match = 3;
    */

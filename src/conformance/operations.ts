@@ -60,6 +60,11 @@ export function deletionAt(place: Place, ask: Attempt = {}): Asked {
   };
 }
 
+/** The group id in the id of an operation that {@link creationAt} or {@link deletionAt} made. */
+export function groupOf({ operationId }: Asked): number {
+  return Number(operationId.split('/')[2]);
+}
+
 /** A status in a word: `SUCCESS`, `FAIL(IO)`, `REFUSED(STALE_EPOCH)`, ... */
 export function say(status: OperationStatus): string {
   const state = OperationState[status.state] ?? `state ${status.state}`;

@@ -20,8 +20,8 @@ export class TargetError extends Error {
   override readonly name = 'TargetError';
 
   constructor(
-    /** Nobody answers there; or somebody does who is no node. */
-    readonly reason: 'UNREACHABLE' | 'NO_NODE',
+    /** Nobody answers there; somebody who is no node; somebody who does not trust us, or whom we do not trust. */
+    readonly reason: 'UNREACHABLE' | 'NO_NODE' | 'UNTRUSTED',
     message: string,
     options?: ErrorOptions,
   ) {
@@ -136,6 +136,7 @@ function openSession({ url, credentials }: Target): ClientHttp2Session {
 
 /** Asks who the node is. Throws TargetError when there is none. */
 export async function askNodeInfo(target: Target): Promise<GetNodeInfoResponse> {
+  await demandHttp2(target);
   const connection = connect(target);
   let info: GetNodeInfoResponse;
   try {
@@ -143,16 +144,13 @@ export async function askNodeInfo(target: Target): Promise<GetNodeInfoResponse> 
   } catch (thrown) {
     const error = ConnectError.from(thrown);
     const { code, rawMessage } = error;
-    if (speaksOtherwise(error)) throw noNode(target, 'it does not speak HTTP/2', error);
     if (code === Code.Unavailable || code === Code.DeadlineExceeded) {
       throw new TargetError('UNREACHABLE', `${target.url} cannot be reached: ${rawMessage}`, {
         cause: error,
       });
     }
     if (code === Code.Unauthenticated || code === Code.PermissionDenied) {
-      throw new TargetError('UNREACHABLE', `${target.url} and we do not trust each other: ${rawMessage}`, {
-        cause: error,
-      });
+      throw new TargetError('UNTRUSTED', `${target.url} does not let us in: ${rawMessage}`, { cause: error });
     }
     throw noNode(target, `GetNodeInfo answers ${Code[code]}: ${rawMessage}`, error);
   } finally {
@@ -169,10 +167,19 @@ function noNode({ url }: Target, why: string, cause?: Error): TargetError {
   return new TargetError('NO_NODE', message, cause && { cause });
 }
 
-/** The other end answered, and not in HTTP/2. */
-function speaksOtherwise(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ERR_HTTP2_ERROR') return true;
+/** Throws TargetError when somebody answers who does not speak HTTP/2; any other trouble shows in the first call. */
+async function demandHttp2(target: Target): Promise<void> {
+  const session = openSession(target);
+  try {
+    const problem = await new Promise<NodeJS.ErrnoException | 'silent' | undefined>((resolve) => {
+      session.once('remoteSettings', () => resolve(undefined));
+      session.once('error', resolve);
+      session.setTimeout(CALL_DEADLINE_MS, () => resolve('silent'));
+    });
+    if (problem === 'silent' || problem?.code === 'ERR_HTTP2_ERROR') {
+      throw noNode(target, 'it does not speak HTTP/2');
+    }
+  } finally {
+    session.destroy();
   }
-  return false;
 }

@@ -151,8 +151,15 @@ async function asStewardError(error: unknown): Promise<unknown> {
   const { TargetError } = await import('../../conformance/target.js');
   if (!(error instanceof TargetError)) return error;
   const { StewardError } = await import('../../client/errors.js');
-  const code = error.reason === 'UNREACHABLE' ? 'UNAVAILABLE' : 'INVALID_INPUT';
-  return new StewardError(code, error.message, { cause: error });
+  const { reason, message } = error;
+  switch (reason) {
+    case 'UNREACHABLE':
+      return new StewardError('UNAVAILABLE', message, { cause: error });
+    case 'UNTRUSTED':
+      return new StewardError('REJECTED', message, { cause: error, details: 'UNAUTHENTICATED' });
+    case 'NO_NODE':
+      return new StewardError('INVALID_INPUT', message, { cause: error });
+  }
 }
 
 /** What became of each check, group by group, and the failures in full. */

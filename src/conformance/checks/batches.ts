@@ -49,7 +49,6 @@ export const BATCHES = group('batches', ['regions'], {
       await probe.demandRefused(probe.operations.get({ node, operationIds }), Code.InvalidArgument);
       await probe.demandRefused(probe.operations.cancel({ node, operationIds }), Code.InvalidArgument);
       for (const status of await probe.get(...operations.slice(0, 250))) demandSaid(status, 'TASK_NOT_EXIST');
-      await probe.demandPresent();
     },
   },
   'of-none': {

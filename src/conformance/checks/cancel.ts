@@ -1,5 +1,5 @@
 import { group } from '../check.js';
-import { demandSaid, demandSameStatus } from '../operations.js';
+import { demandSaid, demandSameStatus, groupOf } from '../operations.js';
 
 /** Cancel is a wish: it ends what runs and can be undone, and changes nothing that is over. */
 export const CANCEL = group('cancel', ['regions'], {
@@ -60,7 +60,7 @@ export const CANCEL = group('cancel', ['regions'], {
         },
       );
       demandSaid(await probe.ended(held), 'SUCCESS');
-      const groupId = Number(held.operationId.split('/')[2]);
+      const groupId = groupOf(held);
       const waiting = probe.creation(groupId, { attempt: 2, database: 'other' });
       demandSaid(await probe.ended(waiting), 'FAIL(CANCELED)');
     },

@@ -1,6 +1,6 @@
 import { RegionKind } from '../../rpc/gen/steward/worker/v1/operation_pb.js';
 import { group } from '../check.js';
-import { type Asked, demandSaid, demandSameStatus, timeText } from '../operations.js';
+import { type Asked, demandSaid, demandSameStatus, groupOf, timeText } from '../operations.js';
 import type { Probe } from '../probe.js';
 import { demand } from '../violation.js';
 
@@ -28,7 +28,14 @@ async function submitManyTimes(probe: Probe, operation: Asked): Promise<void> {
   demand(starts.size === 1, `one start for ${CALLS} submissions`, `${[...starts].join(', ')}`, end);
 }
 
-async function demandOneEffect(effects: () => Promise<number>): Promise<void> {
+/** Sees that no second effect ran, nor waits for its turn. */
+async function demandOneEffect(
+  probe: Probe,
+  operation: Asked,
+  effects: () => Promise<number>,
+): Promise<void> {
+  // Its turn comes after whatever else is under way for the resource.
+  await probe.expectEnd(probe.creation(groupOf(operation), { attempt: 2 }), 'SUCCESS');
   const ran = await effects();
   demand(ran === 1, 'one effect', `${ran} effects`);
 }
@@ -63,7 +70,7 @@ export const DUPLICATES = group('duplicates', ['regions'], {
         },
       );
       demandSaid(await probe.ended(operation), 'SUCCESS');
-      await demandOneEffect(effects);
+      await demandOneEffect(probe, operation, effects);
     },
   },
   'handled-twice': {
@@ -74,7 +81,7 @@ export const DUPLICATES = group('duplicates', ['regions'], {
       const effects = await probe.countEffects(operation);
       await probe.fault(operation, { target: 'Submit', kind: { case: 'duplicate', value: true } });
       await probe.expectEnd(operation, 'SUCCESS');
-      await demandOneEffect(effects);
+      await demandOneEffect(probe, operation, effects);
     },
   },
   'after-success': {
@@ -106,7 +113,8 @@ export const DUPLICATES = group('duplicates', ['regions'], {
       const end = await probe.expectEnd(deletion, 'SUCCESS');
       await probe.expectEnd(probe.creation(1), 'SUCCESS');
       demandSameStatus(await probe.submitOne(deletion), end, 'when it is submitted again');
-      await probe.expectEnd(probe.creation(1, { attempt: 2 }), 'SUCCESS');
+      // Waits for whatever is under way for the resource, and finds the region that must be there still.
+      await probe.expectEnd(probe.creation(1, { attempt: 2, database: 'other' }), 'FAIL(ALREADY_EXISTS)');
       await probe.demandPresent(1);
     },
   },
@@ -142,7 +150,7 @@ export const DUPLICATES = group('duplicates', ['regions'], {
       const operation = probe.creation(1);
       const effects = await probe.countEffects(operation);
       await submitManyTimes(probe, operation);
-      await demandOneEffect(effects);
+      await demandOneEffect(probe, operation, effects);
     },
   },
   'twice-in-a-batch': {

@@ -1,6 +1,14 @@
 import { OperationState, type OperationStatus } from '../../rpc/gen/steward/worker/v1/operation_pb.js';
 import { group } from '../check.js';
-import { type Asked, demandSaid, demandSameStatus, isOrdered, say, timeText } from '../operations.js';
+import {
+  type Asked,
+  demandSaid,
+  demandSameStatus,
+  groupOf,
+  isOrdered,
+  say,
+  timeText,
+} from '../operations.js';
 import type { Probe } from '../probe.js';
 import { demand } from '../violation.js';
 
@@ -117,7 +125,7 @@ export const EPOCHS = group('epochs', ['regions'], {
           for (const status of await probe.get(held, newer)) demandSaid(status, 'PROCESSING');
         },
       );
-      const groupId = Number(creation.operationId.split('/')[2]);
+      const groupId = groupOf(creation);
       await demandOneAfterTheOther(probe, creation, probe.deletion(groupId, { epoch: 2 }));
       demandSaid(await probe.statusOf(creation), 'SUCCESS');
       demandSaid(await probe.statusOf(probe.deletion(groupId, { epoch: 2 })), 'SUCCESS');
@@ -140,7 +148,7 @@ export const EPOCHS = group('epochs', ['regions'], {
           demandSaid(await probe.statusOf(next), 'PROCESSING');
         },
       );
-      const groupId = Number(deletion.operationId.split('/')[2]);
+      const groupId = groupOf(deletion);
       const next = probe.creation(groupId, { attempt: 2, database: 'other' });
       await demandOneAfterTheOther(probe, deletion, next);
       demandSaid(await probe.statusOf(next), 'SUCCESS');
@@ -158,7 +166,7 @@ export const EPOCHS = group('epochs', ['regions'], {
           demandSaid(await probe.submitOne(probe.creation(groupId, { epoch: 2 })), 'PROCESSING');
         },
       );
-      const groupId = Number(creation.operationId.split('/')[2]);
+      const groupId = groupOf(creation);
       demandSaid(await probe.ended(probe.creation(groupId, { epoch: 2 })), 'SUCCESS');
       demandSaid(await probe.ended(probe.deletion(groupId, { epoch: 1 })), 'FAIL(SUPERSEDED)');
       demandSaid(await probe.statusOf(creation), 'SUCCESS');

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { OperationState } from '../../rpc/gen/steward/worker/v1/operation_pb.js';
 import { group, RESTART } from '../check.js';
-import { type Asked, demandSaid, demandSameStatus, say, timeText } from '../operations.js';
+import { type Asked, demandSaid, demandSameStatus, groupOf, say, timeText } from '../operations.js';
 import { demand, demandSame } from '../violation.js';
 
 const STORM_BATCH = 4;
@@ -239,7 +239,3 @@ export const RESTARTS = group('restart', ['regions', RESTART], {
     },
   },
 });
-
-function groupOf({ operationId }: Asked): number {
-  return Number(operationId.split('/')[2]);
-}

@@ -56,12 +56,14 @@ export const SUBMIT = group('submit', ['regions'], {
   'get-starts-nothing': {
     rule: 'Get starts nothing: what it was asked about does not come to be',
     async run(probe) {
-      const operation = probe.creation(1);
-      demandSaid(await probe.statusOf(operation), 'TASK_NOT_EXIST');
-      // An operation on the same resource would wait for it, were it under way.
+      const operations = [probe.creation(1), probe.deletion(2)];
+      await probe.expectEnd(probe.creation(2), 'SUCCESS');
+      for (const status of await probe.get(...operations)) demandSaid(status, 'TASK_NOT_EXIST');
+      // Operations on the same resources would wait for them, were they under way.
       await probe.expectEnd(probe.deletion(1), 'SUCCESS');
-      demandSaid(await probe.statusOf(operation), 'TASK_NOT_EXIST');
-      await probe.demandPresent();
+      await probe.expectEnd(probe.creation(2, { attempt: 2, database: 'other' }), 'FAIL(ALREADY_EXISTS)');
+      for (const status of await probe.get(...operations)) demandSaid(status, 'TASK_NOT_EXIST');
+      await probe.demandPresent(2);
     },
   },
   'reply-does-not-wait': {

@@ -65,7 +65,12 @@ export class Settler {
   }
 
   #warn(what: string, processId: number, ref: ProcessRef | undefined, error: unknown): void {
-    const cause = error instanceof Error ? error.message : String(error);
-    this.log.warn({ table: ref?.table, process: processId, cause }, what);
+    this.log.warn({ table: ref?.table, process: processId, cause: told(error) }, what);
   }
+}
+
+/** Its message, and those of its causes. */
+function told(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message}: ${told(error.cause)}`;
 }

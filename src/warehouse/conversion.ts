@@ -24,6 +24,9 @@ export interface Converted {
   readonly bytes: number;
 }
 
+/** Errors that are no fault of the file: they may be gone when it is tried again. */
+const OWN_FAULT = /^(IO|Out of Memory|INTERNAL|FATAL|Interrupt|Permission)/;
+
 const BOUNDS = { threads: 2, memoryMb: 512 };
 
 /**
@@ -196,15 +199,16 @@ async function query(connection: DuckDBConnection, sql: string): Promise<Record<
   try {
     return (await connection.runAndReadAll(sql)).getRowObjectsJson();
   } catch (error) {
-    throw new FileRejected(told((error as Error).message), { cause: error });
+    const { message } = error as Error;
+    if (OWN_FAULT.test(message)) throw error;
+    throw new FileRejected(told(message), { cause: error });
   }
 }
 
 /** The part of DuckDB's message that is about the file: without advice for who writes SQL, and without paths. */
 function told(message: string): string {
   const [first = '', ...more] = message
-    .replace(/ ?(in )?file "[^"]*",?/gi, '')
-    .replace(/^File '[^']*'/m, 'the file')
+    .replace(/\b(file) (["'])\/.*?\2/gi, '$1')
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');

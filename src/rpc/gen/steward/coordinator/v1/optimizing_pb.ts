@@ -311,7 +311,8 @@ export const OptimizingService: GenService<{
   /**
    * CompleteTask records the result. An answer means that it is on record, now or before, and may leave the outbox;
    * whether the process could be committed at once is not part of it (healStuckCommits sees to that). ABORTED: stale, the
-   * task was planned again, is over, or its process is: drop the result and its files.
+   * task was planned again, is over, or its process is: drop the result and its files. Never answered for an attempt whose
+   * result is on record, whoever brought it and whatever became of the process since: its files are a table's by then.
    *
    * @generated from rpc steward.coordinator.v1.OptimizingService.CompleteTask
    */

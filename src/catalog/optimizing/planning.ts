@@ -24,17 +24,21 @@ const PLANNING_TIMEOUT_MS = 30_000;
  * these tables, not of all.
  */
 export async function duePlanning(catalog: Catalog, limit: number): Promise<string[]> {
+  const { rows } = await duePlanningQuery(limit).execute(catalog);
+  return rows.map(({ name }) => name);
+}
+
+export function duePlanningQuery(limit: number) {
   const free = sql`status IN ('IDLE', 'PENDING') AND (status = 'IDLE' OR EXISTS (
     SELECT FROM optimizer WHERE optimizer.group_name = data_table.group_name AND ${optimizerIsAlive()}))`;
-  const { rows } = await sql<{ name: string }>`
+  return sql<{ name: string }>`
     (SELECT name FROM data_table WHERE small_files >= ${MINOR_SMALL_FILES} AND ${free} LIMIT ${limit})
     UNION
     (SELECT name FROM data_table WHERE undersized_files >= ${MAJOR_UNDERSIZED_FILES} AND ${free} LIMIT ${limit})
     UNION
     (SELECT name FROM data_table
       WHERE status NOT IN ('IDLE', 'PENDING') AND status = 'PLANNING' AND status_since < ${planningTimedOut()} LIMIT ${limit})
-    ORDER BY name LIMIT ${limit}`.execute(catalog);
-  return rows.map(({ name }) => name);
+    ORDER BY name LIMIT ${limit}`;
 }
 
 export type PlanVerdict =

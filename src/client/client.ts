@@ -11,6 +11,7 @@ import { Operations } from './operations.js';
 import { RegionGroups } from './region-groups.js';
 import { Schedules } from './schedules.js';
 import { Sweeps } from './sweeps.js';
+import { Tables } from './tables.js';
 import type { Temporal, TemporalTarget } from './temporal.js';
 import { valid } from './validation.js';
 
@@ -38,6 +39,7 @@ export class StewardClient {
   readonly regionGroups: RegionGroups;
   readonly operations: Operations;
   readonly sweeps: Sweeps;
+  readonly tables: Tables;
   readonly heals: Heals;
   readonly schedules: Schedules;
   readonly #credentials: Credentials;
@@ -57,6 +59,7 @@ export class StewardClient {
     this.operations = new Operations(this.#coordinator, temporal);
     this.databases = new Databases(this.#coordinator, temporal, this.operations, actor);
     this.sweeps = new Sweeps(temporal, this.operations, actor);
+    this.tables = new Tables(this.#coordinator, temporal, this.operations, actor);
     this.heals = new Heals(this.#coordinator, temporal, this.operations, actor);
     this.schedules = new Schedules(temporal, actor);
     this.regionGroups = new RegionGroups(this.#coordinator, temporal, this.operations, actor);

@@ -3,6 +3,7 @@ import { RpcConnection } from '../rpc/connection.js';
 import type { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
 import { HealService } from '../rpc/gen/steward/coordinator/v1/heal_pb.js';
+import { TableService } from '../rpc/gen/steward/coordinator/v1/tables_pb.js';
 import { StewardError } from './errors.js';
 
 const DEADLINE_MS = 10_000;
@@ -12,6 +13,7 @@ export class Coordinator {
   readonly #connection: RpcConnection;
   readonly #catalog: Client<typeof CatalogService>;
   readonly #heals: Client<typeof HealService>;
+  readonly #tables: Client<typeof TableService>;
   readonly #name: string;
 
   /** @throws StewardError INVALID_INPUT when the URL is none */
@@ -30,6 +32,7 @@ export class Coordinator {
     this.#connection = new RpcConnection(url, credentials, { deadlineMs: DEADLINE_MS });
     this.#catalog = createClient(CatalogService, this.#connection.transport);
     this.#heals = createClient(HealService, this.#connection.transport);
+    this.#tables = createClient(TableService, this.#connection.transport);
   }
 
   /** Asks; what fails becomes a StewardError. */
@@ -39,6 +42,10 @@ export class Coordinator {
 
   askHeals<T>(question: (heals: Client<typeof HealService>) => Promise<T>): Promise<T> {
     return this.#answer(() => question(this.#heals));
+  }
+
+  askTables<T>(question: (tables: Client<typeof TableService>) => Promise<T>): Promise<T> {
+    return this.#answer(() => question(this.#tables));
   }
 
   async #answer<T>(question: () => Promise<T>): Promise<T> {

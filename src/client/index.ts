@@ -1,5 +1,6 @@
 /** The typed client of Steward. {@link StewardClient} is where to begin. */
 
+export type { Planning } from '../../activities/optimizing.js';
 export type { HealResult } from '../../workflows/optimizing/heal-stuck-commits.js';
 export type { CreationResult } from '../../workflows/regions/create-region-groups.js';
 export type { DatabaseDeletionResult } from '../../workflows/regions/delete-database.js';
@@ -33,4 +34,16 @@ export type {
 } from './region-groups.js';
 export type { Schedule, Schedules } from './schedules.js';
 export type { Sweeps } from './sweeps.js';
+export type {
+  Column,
+  FileFormat,
+  Ingested,
+  IngestOptions,
+  OptimizingProcess,
+  OptimizingTask,
+  Table,
+  TableCreation,
+  TableDescription,
+  Tables,
+} from './tables.js';
 export type { TemporalAddress, TemporalConnection, TemporalTarget } from './temporal.js';

@@ -1,15 +1,19 @@
 import type {
+  Column,
   Database,
   Fault,
   HealBreaker,
   HealStatus,
   Holder,
+  Ingested,
   Node,
   Operation,
   OperationDescription,
   RegionGroup,
   RegionKind,
   Schedule,
+  Table,
+  TableDescription,
 } from '../client/index.js';
 import type { ControlCommand } from '../local/control.js';
 import type { DrainPlan } from '../rules/legacy-queue.js';
@@ -241,4 +245,45 @@ export interface SchedulePlanDocument {
     readonly action: 'ensure' | 'pause' | 'resume' | 'trigger';
     readonly schedules: readonly Schedule[];
   };
+}
+
+/** `table list` */
+export interface TablesDocument {
+  readonly tables: readonly Table[];
+}
+
+/** `table show`, `table create` */
+export interface TableDocument {
+  readonly table: TableDescription;
+}
+
+/** `table ingest`: the files that were added before one failed stay. */
+export interface IngestDocument {
+  readonly table: string;
+  readonly ingested: readonly (Ingested & { readonly file: string })[];
+}
+
+/** `table optimize`: how the planning ended, and the table after its process. */
+export interface OptimizeDocument {
+  readonly operation: OperationEnd;
+  readonly table: TableDescription;
+}
+
+/** `table create|ingest|optimize --dry-run` */
+export interface TablePlanDocument {
+  readonly dryRun: true;
+  readonly plan:
+    | {
+        readonly action: 'create';
+        readonly name: string;
+        readonly group: string;
+        readonly columns: readonly Column[];
+      }
+    | { readonly action: 'ingest'; readonly name: string; readonly files: readonly string[] }
+    | {
+        readonly action: 'optimize';
+        readonly name: string;
+        readonly files: number;
+        readonly blockers: readonly string[];
+      };
 }

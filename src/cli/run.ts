@@ -8,6 +8,7 @@ import { addOperationCommands } from './commands/operation.js';
 import { addRegionGroupCommands } from './commands/region-group.js';
 import { addScheduleCommands } from './commands/schedule.js';
 import { addSweepCommands } from './commands/sweep.js';
+import { addTableCommands } from './commands/table.js';
 import { EXIT_CODES, failureOf, reportFailure } from './failure.js';
 import { version } from './version.js';
 
@@ -63,6 +64,7 @@ Examples:
   addNodeCommands(program);
   addOperationCommands(program);
   addSweepCommands(program);
+  addTableCommands(program);
   addHealCommands(program);
   addScheduleCommands(program);
   addConformanceCommand(program);

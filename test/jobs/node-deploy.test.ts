@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { TaskGroupInfo } from '../../src/rpc/gen/steward/worker/v1/inventory_pb.js';
@@ -16,6 +17,7 @@ import {
 import { eventually } from '../support/eventually.js';
 import {
   cancellation,
+  children,
   deployment,
   endOf,
   files,
@@ -226,8 +228,11 @@ test('one that hangs inside of DuckDB, or whose process crashes, harms nobody el
   });
   await committed(5, 'lively');
   expect(stateOf(await taskGroup(site.node, 'stuck'))).toBe('RUNNING');
+  const scratch = join(site.node.data, 'scratch');
+  expect(readdirSync(scratch)).toHaveLength(2);
   expect(await finish(site.node, cancellation({ job: 'stuck' }))).toEqual(['SUCCESS']);
   expect(runners()).toHaveLength(1);
+  expect(readdirSync(scratch)).toHaveLength(1);
 });
 
 test('a fault fails a pipeline with its message', async () => {
@@ -306,19 +311,4 @@ function idleMs({ idle }: TaskGroupInfo): number {
 
 function log(): string {
   return readFileSync(site.node.process.logFile, 'utf8');
-}
-
-/** Pids of the child processes. */
-function children(pid: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => {
-      try {
-        const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-        return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid;
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
 }

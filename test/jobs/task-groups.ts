@@ -22,6 +22,8 @@ export interface Deployment {
   readonly job?: string;
   readonly execution?: number;
   readonly attempt?: number;
+  /** Default: `node-1`. */
+  readonly nodeId?: string;
   readonly source?: MessageInitShape<typeof DeployTaskGroupSchema>['source'];
   readonly transform?: string;
   readonly directory: string;
@@ -46,7 +48,7 @@ export function deployment(ask: Deployment): Operation {
     restore,
   } = ask;
   return {
-    operationId: `deploy-task-group/${CATALOG}/${job}/0/0/node-1@${execution}#${attempt}`,
+    operationId: `deploy-task-group/${CATALOG}/${job}/0/0/${ask.nodeId ?? 'node-1'}@${execution}#${attempt}`,
     epoch: BigInt(execution),
     request: {
       case: 'deployTaskGroup',
@@ -181,4 +183,12 @@ export function idsIn(sink: string): number[] {
 
 export function numbers(first: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i);
+}
+
+/** Pids of the processes that this one has started. */
+export function children(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`)
+    .flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' '))
+    .filter((child) => child !== '')
+    .map(Number);
 }

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../log.js';
@@ -194,7 +195,13 @@ export class TaskGroupRun {
       if (isOver && !this.#isFrozen) pool.release(runner);
       else await runner.kill();
       await this.#checkpointing.catch(() => undefined);
+      // A process that was killed could not do it.
+      await rm(this.#scratch, { recursive: true, force: true });
     }
+  }
+
+  get #scratch(): string {
+    return join(this.deps.scratch, partPrefix(this.record.location, this.record.execution));
   }
 
   #spec(): Parameters<Runner['run']>[0] {
@@ -210,7 +217,7 @@ export class TaskGroupRun {
       directory,
       staging: stagingOf(location, execution),
       prefix: partPrefix(location, execution),
-      scratch: join(this.deps.scratch, `${location.jobId}.${location.pipeline}-${location.taskGroup}`),
+      scratch: this.#scratch,
     };
   }
 

@@ -5,7 +5,7 @@ import type { FromRunner, PipelineSpec, ToRunner } from './runner/protocol.js';
 
 const PROGRAM = fileURLToPath(new URL('./runner/main.js', import.meta.url));
 /** Runners that are kept for the next task group, and for how long. */
-const MAX_IDLE = 4;
+const MAX_IDLE = 8;
 const IDLE_MS = 10_000;
 /** A runner is used so many times, so that what may leak in it stays bounded. */
 const MAX_RUNS = 500;

@@ -1,6 +1,7 @@
 import { clone, create } from '@bufbuild/protobuf';
 import { type Duration, durationMs } from '@bufbuild/protobuf/wkt';
 import type { Code } from '@connectrpc/connect';
+import { type MergeFaults, MOST_MERGE_STRIKES } from '../optimizer/merge-faults.js';
 import { type Fault, FaultSchema } from '../rpc/gen/steward/worker/v1/fault_pb.js';
 import { OperationService } from '../rpc/gen/steward/worker/v1/operation_pb.js';
 import { codeNamed, RPC_TARGETS } from '../rpc/worker-contract.js';
@@ -30,7 +31,11 @@ interface ActiveFault {
   readonly fault: Fault;
   /** Strikes that are left; Infinity when the fault stays until it is cleared. */
   left: number;
+  /** Names it among the faults of merges, which optimizers use up. */
+  readonly mergeId?: number;
 }
+
+const MERGES = 'merge-files' satisfies EffectTarget;
 
 type Kind = NonNullable<Fault['kind']['case']>;
 
@@ -47,6 +52,13 @@ function kindsOf(target: string): readonly Kind[] | undefined {
 export class Faults {
   #active: ActiveFault[] = [];
   #cleared = new AbortController();
+  #lastMergeId = 0;
+
+  /** `merges`: where the optimizers of the node look. */
+  constructor(private readonly merges?: MergeFaults) {
+    // Faults end with the process that they were set at.
+    merges?.clear();
+  }
 
   /** Adds a fault; throws InvalidFault for one that makes no sense. */
   set(fault: Fault): void {
@@ -71,18 +83,25 @@ export class Faults {
       throw new InvalidFault(`${kind} must not be negative`);
     }
     const left = fault.times === 0 ? Number.POSITIVE_INFINITY : fault.times;
-    this.#active.push({ fault: clone(FaultSchema, fault), left });
+    const mergeId = fault.target === MERGES ? this.#setMergeFault(fault) : undefined;
+    this.#active.push({ fault: clone(FaultSchema, fault), left, ...(mergeId !== undefined && { mergeId }) });
   }
 
   /** Removes all faults. What they delay goes on at once; what they swallowed is given up unhandled. */
   clear(): void {
     this.#active = [];
+    this.merges?.clear();
     this.#cleared.abort();
     this.#cleared = new AbortController();
   }
 
   /** The faults that are set, with the strikes that are left. */
   list(): Fault[] {
+    for (const active of this.#active) {
+      if (active.mergeId === undefined || !Number.isFinite(active.left)) continue;
+      active.left = this.merges?.left(active.mergeId) ?? 0;
+    }
+    this.#active = this.#active.filter(({ left }) => left > 0);
     return this.#active.map(({ fault, left }) =>
       create(FaultSchema, { ...fault, times: Number.isFinite(left) ? left : 0 }),
     );
@@ -140,6 +159,19 @@ export class Faults {
       cleared.addEventListener('abort', () => resolve(), { once: true });
       client.addEventListener('abort', () => resolve(), { once: true });
     });
+  }
+
+  #setMergeFault({ match, times, kind: { case: kind, value } }: Fault): number {
+    if (this.merges === undefined)
+      throw new InvalidFault('this node has no optimizers: it has no coordinator');
+    if (times > MOST_MERGE_STRIKES) {
+      throw new InvalidFault(`a fault of ${MERGES} must not strike more than ${MOST_MERGE_STRIKES} times`);
+    }
+    const id = ++this.#lastMergeId;
+    const delayMs = kind === 'delay' ? durationMs(value) : 0;
+    const fail = kind === 'fail' ? { message: value.message, afterEffect: value.afterEffect } : undefined;
+    this.merges.set(id, { match, delayMs, ...(fail !== undefined && { fail }) }, times);
+    return id;
   }
 
   #matching(target: string, operationIds: readonly string[]): ActiveFault[] {

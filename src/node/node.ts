@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../log.js';
+import { MergeFaults } from '../optimizer/merge-faults.js';
 import { identityOf } from '../process-identity.js';
 import { RpcConnection } from '../rpc/connection.js';
 import { Credentials } from '../rpc/credentials.js';
@@ -28,6 +29,8 @@ import { Coordinator } from './task-groups/coordinator.js';
 import { TaskGroupFacility } from './task-groups/facility.js';
 import { taskGroupInventory } from './task-groups/inventory.js';
 
+/** Below the data directory. */
+const MERGE_FAULTS = 'merge-faults';
 const SWEEP_INTERVAL_MS = 60 * 60 * 1000;
 /** For calls that are being answered when the node stops. */
 const ANSWER_GRACE_MS = 1000;
@@ -56,7 +59,8 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
     options.regions === 'disk'
       ? new DiskRegions({ ...options, path: options.data })
       : new LedgerRegions(ledger);
-  const faults = new Faults();
+  const mergeFaults = new MergeFaults(join(options.data, MERGE_FAULTS));
+  const faults = new Faults(options.coordinator === undefined ? undefined : mergeFaults);
   const places = new OptimizerPlaces(options.data);
   const container = optimizerContainer(places, options, log);
   const taskGroups = taskGroupFacility(ledger, faults, credentials, options, log);
@@ -139,13 +143,22 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
 /** A node that has a coordinator can give optimizers one to poll. */
 function optimizerContainer(
   places: OptimizerPlaces,
-  { data, id, coordinator, transport, exitWithParent }: NodeOptions,
+  { data, id, coordinator, transport, allowFaults, exitWithParent }: NodeOptions,
   log: Logger,
 ): OptimizerContainer | undefined {
   if (coordinator === undefined) return undefined;
   // A node that ends with its parent, however it ends itself, leaves no optimizer behind that would not.
+  const mergeFaults = allowFaults ? join(data, MERGE_FAULTS) : undefined;
   const exitWith = exitWithParent ? identityOf(process.ppid) : undefined;
-  return new OptimizerContainer(places, { data, nodeId: id, coordinator, transport, exitWith, log });
+  return new OptimizerContainer(places, {
+    data,
+    nodeId: id,
+    coordinator,
+    transport,
+    mergeFaults,
+    exitWith,
+    log,
+  });
 }
 
 /** Checkpoints are the coordinator's to commit: without one there are no task groups. */

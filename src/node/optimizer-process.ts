@@ -14,6 +14,8 @@ export interface OptimizerProcessOptions {
   /** The node's own, from its flags and environment; optimizers reach the coordinator with the same. */
   readonly transport: TransportSettings;
   readonly nodeId: string;
+  /** Directory of the faults that strike merges; undefined for a node that takes none. */
+  readonly mergeFaults: string | undefined;
   /** Optimizers end when this process is gone, whatever becomes of the node. */
   readonly exitWith: ProcessIdentity | undefined;
   readonly log: Logger;
@@ -105,7 +107,7 @@ function flags(
   { resourceId }: ResourceKey,
   place: Place,
   { launch, group, threads, memoryMb, properties }: Desired,
-  { coordinator, nodeId, exitWith }: OptimizerProcessOptions,
+  { coordinator, nodeId, mergeFaults, exitWith }: OptimizerProcessOptions,
 ): string[] {
   return [
     `--resource=${resourceId}`,
@@ -117,6 +119,7 @@ function flags(
     `--node=${nodeId}`,
     `--directory=${place.directory}`,
     ...Object.entries(properties).map(([key, value]) => `--property=${key}=${value}`),
+    ...(mergeFaults === undefined ? [] : [`--faults=${mergeFaults}`]),
     ...(exitWith === undefined ? [] : [`--exit-with=${exitWith.pid}@${exitWith.startedAt}`]),
   ];
 }

@@ -10,6 +10,7 @@ import type { Credentials } from '../rpc/credentials.js';
 import { PARTIAL } from '../warehouse/whole-files.js';
 import { CoordinatorLink, Refused, ToldToEnd } from './coordinator-link.js';
 import { MergeError, Merger } from './merge.js';
+import { type MergeFault, MergeFaults } from './merge-faults.js';
 import type { OptimizerOptions } from './options.js';
 import { Outbox, type OutboxEntry } from './outbox.js';
 import type { Place } from './place.js';
@@ -23,6 +24,8 @@ const FINISH_MS = 1500;
 const INTERRUPT_MS = 1000;
 /** How soon a process notices that its place is not its own any more, or that the one it shall end with is gone. */
 const WATCH_MS = 500;
+/** A delay that was cleared ends so soon. */
+const FAULT_LOOK_MS = 50;
 const DEFAULT_POLL_MS = 1000;
 const SHORTEST_POLL_MS = 10;
 const LOG_LIMIT_BYTES = 10 * 1024 * 1024;
@@ -52,6 +55,7 @@ export class Optimizer {
   readonly #closing = new AbortController();
   /** Aborted when what is under way shall be given up. */
   readonly #abandon = new AbortController();
+  readonly #faults: MergeFaults | undefined;
   readonly #inHand = new Set<string>();
   #end: End = 'STOPPED';
 
@@ -65,6 +69,7 @@ export class Optimizer {
   ) {
     this.#outbox = new Outbox(place.outbox, log);
     this.#running = new RunningTasks(place.running, log);
+    this.#faults = options.faults === undefined ? undefined : new MergeFaults(options.faults);
     this.#outbox.open();
     this.#running.open();
     this.#link = new CoordinatorLink(options, credentials, log);
@@ -216,12 +221,14 @@ export class Optimizer {
     const { taskId, attempt, inputs } = task;
     const began = performance.now();
     try {
-      await this.#disturb();
+      const failure = await this.#disturb(task);
+      if (failure?.afterEffect === false) throw new MergeError(failure.message);
       const output = await this.merger.merge(task, temporary, this.#abandon.signal);
       await this.#hold('merged');
       const target = pathInTable(task.location, task.output);
       renameSync(temporary, target);
       flushPath(dirname(target));
+      if (failure !== undefined) throw new MergeError(failure.message);
       const ms = Math.round(performance.now() - began);
       const { rows, bytes } = output;
       this.log.info({ task: taskId, attempt, inputs: inputs.length, rows, bytes, ms }, 'merge done');
@@ -296,10 +303,17 @@ export class Optimizer {
     for (const { path } of result.outputs) rmSync(pathInTable(location, path), { force: true });
   }
 
-  async #disturb(): Promise<void> {
+  /** Waits as properties and faults say; answers the failure that they want. */
+  async #disturb({ taskId, attempt }: MergeTask): Promise<MergeFault['fail']> {
     const { mergeDelayMs, mergeError } = this.options.disturbance;
     if (mergeDelayMs > 0) await this.#wait(mergeDelayMs);
-    if (mergeError !== undefined) throw new MergeError(mergeError);
+    if (mergeError !== undefined) return { message: mergeError, afterEffect: false };
+    for (const { id, delayMs, fail } of this.#faults?.take(`${taskId}@${attempt}`) ?? []) {
+      const until = performance.now() + delayMs;
+      while (performance.now() < until && this.#faults?.isSet(id)) await this.#wait(FAULT_LOOK_MS);
+      if (fail !== undefined) return fail;
+    }
+    return undefined;
   }
 
   /** Stays here when the properties say so. */

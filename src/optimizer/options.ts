@@ -24,6 +24,8 @@ export interface OptimizerOptions {
   readonly directory: string;
   readonly transport: TransportSettings;
   readonly disturbance: Disturbance;
+  /** Directory of the faults that a node sets for merges. */
+  readonly faults: string | undefined;
   /** Ends when this process is gone. */
   readonly exitWith: ProcessIdentity | undefined;
 }
@@ -38,6 +40,7 @@ export const USAGE = `usage: main.js --resource <id> --group <name> --coordinato
   --memory-mb <n>          upper bound of the memory of all merges together; default 256
   --node <name>            the node that answers for the directory
   --property <key=value>   merge-delay-ms, merge-error, hold-at, start-delay-ms: docs/optimizing.md; others mean nothing
+  --faults <dir>           faults of merges, as a node sets them
   --exit-with <pid@start>  end when that process is gone
   --exit-with-parent       end when stdin closes
 Certificates and tokens: STEWARD_TLS_CERT, STEWARD_TLS_KEY, STEWARD_TLS_CA, STEWARD_TOKEN_FILE
@@ -58,6 +61,7 @@ const FLAGS = {
   'memory-mb': { type: 'string', default: '256' },
   node: { type: 'string', default: '' },
   property: { type: 'string', multiple: true, default: [] as string[] },
+  faults: { type: 'string' },
   'exit-with': { type: 'string' },
   'exit-with-parent': { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
@@ -84,6 +88,7 @@ export function readOptions(args: readonly string[]): OptimizerOptions | 'help' 
     directory,
     transport: readTransport(),
     disturbance: disturbance(values.property),
+    faults: values.faults,
     exitWith: exitWith(values['exit-with']),
   };
 }

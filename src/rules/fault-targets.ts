@@ -6,6 +6,9 @@ import { VERBS } from './operation-id.js';
  */
 const TASK_GROUP_POINTS = ['run-task-group', 'commit-checkpoint', 'publish-checkpoint'] as const;
 
-/** What of the node's work a fault can disturb: the effect of a verb, or a point of a task group at work. */
-export const EFFECT_TARGETS = [...VERBS, ...TASK_GROUP_POINTS] as const;
+/** Every merge of the node's optimizers, matched by `<task id>@<attempt>`. */
+const OPTIMIZER_POINTS = ['merge-files'] as const;
+
+/** What of the node's work a fault can disturb: the effect of a verb, or a point of a task group or optimizer at work. */
+export const EFFECT_TARGETS = [...VERBS, ...TASK_GROUP_POINTS, ...OPTIMIZER_POINTS] as const;
 export type EffectTarget = (typeof EFFECT_TARGETS)[number];

@@ -20,7 +20,8 @@ export const file_steward_worker_v1_fault: GenFile = /*@__PURE__*/
 export type Fault = Message<"steward.worker.v1.Fault"> & {
   /**
    * What is disturbed: an RPC of the contract by its name (`Submit`, `ListRegions`, ...; any but GetNodeInfo and those
-   * of FaultService), the effect of a verb (`create-region`, `delete-region`, ...), or a point of a task group at work:
+   * of FaultService), the effect of a verb (`create-region`, `delete-region`, ...), `merge-files` (each merge of the
+   * node's optimizers; at most 1,000 times, or until it is cleared), or a point of a task group at work:
    * `run-task-group` (each batch; a delay is a pipeline that hangs, a failure one that fails), `commit-checkpoint` (before
    * the coordinator hears of it) and `publish-checkpoint` (between its commit and its publication).
    *
@@ -37,7 +38,7 @@ export type Fault = Message<"steward.worker.v1.Fault"> & {
 
   /**
    * Only for operations, or calls that hold an operation, whose operation id contains this; for a task group at work,
-   * whose `<location>@<execution>` contains this; empty for all.
+   * whose `<location>@<execution>` contains this; for a merge, whose `<task id>@<attempt>` does; empty for all.
    *
    * @generated from field: string match = 3;
    */

@@ -62,15 +62,7 @@ export async function commitProcess(
   return close(catalog, processId, `conflict: ${instead.conflict}`);
 }
 
-/** Ends a process before its commit: CLOSED with the reason, its open tasks CANCELED, the table IDLE. */
-export async function closeProcess(
-  catalog: Catalog,
-  processId: number,
-  reason: string,
-): Promise<CommitVerdict> {
-  return close(catalog, processId, reason);
-}
-
+/** Ends a process without a commit: CLOSED with the reason, the table IDLE. */
 async function close(catalog: Catalog, processId: number, reason: string): Promise<CommitVerdict> {
   return catalog.transaction().execute(async (transaction) => {
     const verdict = await ended(transaction, processId);

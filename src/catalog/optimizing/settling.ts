@@ -66,24 +66,6 @@ export async function settleProcess(catalog: Catalog, processId: number): Promis
   });
 }
 
-/** Processes with outcomes that no T2 has seen for `graceMs`, oldest first; by the index of the unsettled tasks. */
-export async function unsettledProcesses(
-  catalog: Catalog,
-  graceMs: number,
-  limit: number,
-): Promise<number[]> {
-  const rows = await catalog
-    .selectFrom('optimizing_task')
-    .select('process_id')
-    .where('settled', '=', false)
-    .where('state_since', '<', sql<Date>`now() - make_interval(secs => ${graceMs / 1000})`)
-    .groupBy('process_id')
-    .orderBy(sql`min(state_since)`)
-    .limit(limit)
-    .execute();
-  return rows.map(({ process_id }) => process_id);
-}
-
 /** Locks the row of the process's table, then its own; undefined when there is no such process. */
 export async function lockProcess(transaction: CatalogTransaction, processId: number) {
   const known = await transaction

@@ -135,6 +135,23 @@ describe('handing out', () => {
     expect(next.map(({ processId }) => processId)).toEqual([big, small, big]);
   });
 
+  it('does not wait for a task that another one is taking', async () => {
+    await room.planned(await room.table(), 2);
+    const optimizer = await room.optimizer();
+    await room.catalog.transaction().execute(async (holding) => {
+      await holding
+        .selectFrom('optimizing_task')
+        .select('task_no')
+        .where('task_no', '=', 1)
+        .where('state', '=', 'PLANNED')
+        .forUpdate()
+        .execute();
+      expect(await pollTask(room.catalog, optimizer)).toMatchObject({ taskNo: 2 });
+      expect(await pollTask(room.catalog, optimizer)).toBeUndefined();
+    });
+    expect(await pollTask(room.catalog, optimizer)).toMatchObject({ taskNo: 1 });
+  });
+
   it('gives nothing to a token that is not valid any more', async () => {
     await room.planned(await room.table(), 1);
     const before = await room.optimizer();
@@ -185,8 +202,13 @@ describe('a completion', () => {
     expect(await room.complete(other, task)).toBe('STALE');
     await planTaskAgain(room.catalog, task, 'lost');
     expect(await room.complete(mine, task)).toBe('STALE');
+    // Also when the same optimizer has the next attempt.
+    const mineAgain = await room.take(mine);
+    expect(mineAgain).toMatchObject({ taskNo: task.taskNo, attempt: 2 });
+    expect(await room.complete(mine, task)).toBe('STALE');
+    await planTaskAgain(room.catalog, mineAgain, 'lost');
     const again = await room.take(other);
-    expect(again).toMatchObject({ taskNo: task.taskNo, attempt: 2 });
+    expect(again).toMatchObject({ taskNo: task.taskNo, attempt: 3 });
     expect(again.output).not.toBe(task.output);
     expect(await room.complete(mine, task)).toBe('STALE');
     await room.catalog

@@ -483,7 +483,7 @@ async function changed<T extends { statuses: OperationStatus[] }>(
   change: Change,
 ): Promise<T> {
   const honest = await response;
-  return { ...honest, statuses: await Promise.all(honest.statuses.map(change)) };
+  return { ...honest, statuses: await Promise.all(honest.statuses.map(async (status) => change(status))) };
 }
 
 /** Changes every status that is told. */

@@ -23,7 +23,7 @@ export interface ConformanceOptions {
 }
 
 /** Checks that run at a time. */
-const WIDTH = 12;
+const WIDTH = 8;
 
 /**
  * Checks a node against the worker contract, from outside, with nothing but its address. Leaves the regions of the node as

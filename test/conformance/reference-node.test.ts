@@ -54,7 +54,7 @@ test('there are at least 40 checks, each with a name and a rule of its own', () 
 
 describe.each(['disk', 'ledger'])('the reference node with --regions %s', (regions) => {
   test('passes every check, none is skipped, and its regions are what they were', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     const port = await freePort();
     const node = await startNode({ flags: ['--listen', `127.0.0.1:${port}`, '--regions', regions] });
@@ -86,7 +86,7 @@ describe('the command', () => {
   });
   afterAll(() => node.end());
 
-  test('skips what needs faults or restarts, and says why', { timeout: 60_000 }, async () => {
+  test('skips what needs faults or restarts, and says why', { timeout: 120_000 }, async () => {
     const { code, report } = await conformance('--target', node.url, '--only', 'cancel', 'restart');
     expect(withOutcome(report, 'FAILED')).toEqual([]);
     const why = Object.fromEntries(report.checks.map(({ name, skippedBecause }) => [name, skippedBecause]));
@@ -139,7 +139,7 @@ describe('the command', () => {
   });
 
   test('a restart command that does not kill the node, or fails, is told as what it is', {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const found = async (command: string) => {
       const args = ['--target', node.url, '--only', 'restart/same-node', '--restart-command', command];
@@ -216,7 +216,7 @@ describe('the command', () => {
 });
 
 test('a node with TLS and tokens is checked with a CA, a certificate and a token', {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   const authority = await makeAuthority();
   const tls = tlsEnvironment(join(home.path, 'tls'), await authority.issue());

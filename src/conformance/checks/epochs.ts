@@ -213,7 +213,10 @@ export const EPOCHS = group('epochs', ['regions'], {
       const [region] = await probe.regions();
       demand(region?.epoch === 5n, 'epoch 5 for the region', String(region?.epoch), region);
       await probe.expectEnd(probe.deletion(2, { epoch: 9 }), 'SUCCESS');
-      const [first, second] = [await probe.epochOf(1), await probe.epochOf(2)];
+      const all = await probe.allEpochs();
+      const of = (groupId: number) =>
+        all.find(({ resource }) => resource === `region/${probe.catalogId}/${groupId}`)?.epoch;
+      const [first, second] = [of(1), of(2)];
       demand(first === 5n, 'epoch 5 for the first resource', String(first));
       demand(second === 9n, 'epoch 9 for the second resource', String(second));
     },

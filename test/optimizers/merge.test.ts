@@ -130,6 +130,7 @@ describe('fails, and leaves nothing, when', () => {
       'column v is',
       [file('one.parquet'), file('other.parquet')],
     ],
+    ['an input is not there, and its name matches another', 'table lists it with 1', [file('on?.parquet')]],
     ['an input is outside of the table', 'not a path within the table', [file('../one.parquet')]],
     ['an input is an absolute path', 'not a path within the table', [file('/one.parquet')]],
   ])('%s', async (_what, message, inputs) => {

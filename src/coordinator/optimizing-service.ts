@@ -176,7 +176,7 @@ function outcomeOf(result: TaskResult | undefined): TaskOutcome {
         kind: 'ERROR',
         error: outcome.value.slice(0, MAX_ERROR_LENGTH) || 'the optimizer did not say why',
       };
-    default:
+    case undefined:
       throw new ConnectError('result: expected merged or error', Code.InvalidArgument);
   }
 }

@@ -161,7 +161,7 @@ async function requireFits(
     const row = found![`row_${index}`];
     if (row !== null) {
       throw new FileRejected(
-        `column ${name}: row ${String(row)} has ${shown(found![`value_${index}`])}, which is no ${type}`,
+        `column ${name}: row ${Number(row)} has ${shown(found![`value_${index}`])}, which is no ${type}`,
       );
     }
   }

@@ -26,7 +26,8 @@ export type OptimizingRoom = Awaited<ReturnType<typeof optimizingRoom>>;
 
 /** A catalog of its own with an optimizer group, and a warehouse on disk. */
 export async function optimizingRoom() {
-  const { catalog, url, stop } = await startCatalog();
+  const started = await startCatalog();
+  const { catalog, url } = started;
   const directory = temporaryDirectory('warehouse');
   const warehouse = join(directory.path, 'warehouse');
   mkdirSync(warehouse, { recursive: true });
@@ -222,7 +223,7 @@ export async function optimizingRoom() {
 
     async stop() {
       duck.closeSync();
-      await stop();
+      await started.stop();
       await directory.remove();
     },
   };

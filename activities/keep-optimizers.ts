@@ -1,3 +1,4 @@
+import { heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Catalog } from '../src/catalog/catalog.js';
 import { findNode } from '../src/catalog/nodes.js';
@@ -12,6 +13,7 @@ import {
   allocateResource,
   beginRelease,
   dropReleased,
+  placeResource,
   type ResourceRow,
   recordContainerError,
   recordStarted,
@@ -20,9 +22,10 @@ import {
 import type { Containers, OptimizerContainer, OptimizerPlace } from '../src/engines/containers.js';
 import type { Logger } from '../src/log.js';
 import type { Settings } from '../src/model/settings.js';
-import { settingsWarnings } from '../src/rules/keeper-input.js';
+import { type RestartNowInput, settingsWarnings } from '../src/rules/keeper-input.js';
 import {
-  afterFailedRestart,
+  afterContainerAnswer,
+  afterSkippedRestart,
   decideKeeping,
   type GroupSettings,
   type KeeperState,
@@ -63,6 +66,7 @@ export type KeeperActivities = ReturnType<typeof createKeeperActivities>;
 /** How long a container that answers PENDING is asked again within a cycle. */
 const CONTAINER_WAIT_MS = 3_000;
 const CONTAINER_POLL_MS = 100;
+const HEARTBEAT_MS = 1_000;
 
 /** The activities of the keeper of an optimizer group. Each may be repeated at any moment. */
 export function createKeeperActivities(dependencies: KeeperDependencies) {
@@ -72,44 +76,20 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
   return {
     /** One cycle: lets go of silent optimizers, decides, and does it. */
     async keepGroup({ group, keeper, state }: CycleInput): Promise<CycleReport> {
-      const kept = await groupOrFail(group);
-      const { heartbeatTimeoutMs } = kept.settings;
-      for (const { resourceId } of await expireOptimizers(catalog, group, heartbeatTimeoutMs)) {
-        log.warn({ group, resource: resourceId }, 'optimizer is silent: its row is gone');
+      const heartbeats = setInterval(heartbeat, HEARTBEAT_MS);
+      try {
+        return await keepOnce(group, keeper, state);
+      } finally {
+        clearInterval(heartbeats);
       }
-      const { view } = await viewGroup(catalog, group, kept.settings, containers);
-      const decision = decideKeeping(view, state);
-      const asked = await applyToCatalog(group, keeper, kept, state, decision.actions);
-      const outcome = await driveContainers(group, kept);
-      let next = decision.state;
-      for (const { resourceId } of asked.restarts) {
-        const failure = outcome.failures.get(resourceId);
-        if (failure === undefined) continue;
-        log.warn(
-          { group, resource: resourceId, error: failure },
-          'the container did not restart the optimizer',
-        );
-        next = afterFailedRestart(next, resourceId);
-      }
-      return {
-        state: next,
-        configuredMinParallelism: kept.settings.minParallelism,
-        effectiveMinParallelism: decision.effectiveMinParallelism,
-        liveThreads: view.optimizers.reduce((sum, { threads }) => sum + threads, 0),
-        liveOptimizers: view.optimizers.length,
-        restarted: asked.restarts.map(({ resourceId }) => resourceId),
-        cleanedUp: asked.cleanedUp,
-        requested: asked.requested,
-        open: [...outcome.failures].map(([resourceId, reason]) => `${resourceId}: ${reason}`),
-      };
     },
 
     /** Sets settings of the group; answers what is allowed but probably not meant. */
     async setGroupSettings(group: string, changed: Partial<GroupSettings>): Promise<string[]> {
       if (!(await setGroupSettings(catalog, group, changed))) throw unknownGroup(group);
-      const { settings: all } = await groupOrFail(group);
-      const live = await liveThreads(group, all);
-      const warnings = settingsWarnings(all);
+      const kept = await groupOrFail(group);
+      const live = (await liveOptimizers(group, kept)).reduce((sum, { threads }) => sum + threads, 0);
+      const warnings = settingsWarnings(kept.settings);
       if (changed.minParallelism !== undefined && changed.minParallelism < live) {
         warnings.push(
           `${live} threads run and minParallelism is ${changed.minParallelism} now: the keeper stops none of them`,
@@ -119,17 +99,29 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
       return warnings;
     },
 
-    /** The launch from which an operator restarts a resource; refused while its optimizer lives. */
-    async launchOfOrphan(group: string, resourceId: string): Promise<number> {
-      const row = await resourceOrFail(group, resourceId);
-      const kept = await groupOrFail(group);
+    /**
+     * The launch from which an operator restarts a resource; refused while its optimizer lives. Undefined: the launch that
+     * the operator saw is not the last one any more, somebody restarted it already.
+     */
+    async launchOfOrphan(
+      group: string,
+      { resourceId, launch }: RestartNowInput,
+    ): Promise<number | undefined> {
+      const row = await findResource(group, resourceId);
+      if (row === undefined) {
+        throw rejected('RESOURCE_NOT_FOUND', `resource ${resourceId}: there is none in group ${group}`);
+      }
+      if (launch !== undefined && row.epoch > launch) return undefined;
       if (containers.get(row.container)?.supportsAutoRestart !== true) {
-        throw refused(`resource ${resourceId}: its container ${row.container} restarts nothing from here`);
+        const reason = `resource ${resourceId}: its container ${row.container} restarts nothing from here`;
+        throw rejected('CONTAINER_OPTS_OUT', reason);
       }
-      const { view } = await viewGroup(catalog, group, kept.settings, containers);
-      if (view.optimizers.some((optimizer) => optimizer.resourceId === resourceId)) {
-        throw refused(`resource ${resourceId}: its optimizer lives`);
+      if (row.state === 'RELEASING') {
+        throw rejected('RESOURCE_RELEASING', `resource ${resourceId} is being released`);
       }
+      const kept = await groupOrFail(group);
+      const live = await liveOptimizers(group, kept);
+      if (live.some((optimizer) => optimizer.resourceId === resourceId)) throw alive(resourceId);
       return row.epoch;
     },
 
@@ -142,7 +134,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
       const row = await findResource(group, resourceId);
       if (row === undefined) return;
       const verdict = await beginRelease(catalog, resourceId, kept.settings.heartbeatTimeoutMs);
-      if (verdict === 'KEPT') throw refused(`resource ${resourceId}: its optimizer lives`);
+      if (verdict === 'KEPT') throw alive(resourceId);
       await dropReleased(catalog, resourceId);
       log.warn(
         { group, resource: resourceId, node: row.node_id, actor },
@@ -151,6 +143,35 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     },
   };
 
+  async function keepOnce(group: string, keeper: string, before: KeeperState): Promise<CycleReport> {
+    const kept = await groupOrFail(group);
+    for (const { resourceId } of await expireOptimizers(catalog, group, kept.settings.heartbeatTimeoutMs)) {
+      log.warn({ group, resource: resourceId }, 'optimizer is silent: its row is gone');
+    }
+    const { view } = await viewGroup(catalog, group, kept, containers);
+    const decision = decideKeeping(view, before);
+    const done = await applyToCatalog(group, keeper, kept, before, decision.actions);
+    const answers = await driveContainers(group, kept);
+    let { state } = decision;
+    for (const resourceId of done.skipped) state = afterSkippedRestart(state, before, resourceId);
+    for (const [resourceId, { kind }] of answers) {
+      if (kind !== 'OPEN') state = afterContainerAnswer(state, resourceId, kind === 'DONE');
+    }
+    return {
+      state,
+      configuredMinParallelism: kept.settings.minParallelism,
+      effectiveMinParallelism: decision.effectiveMinParallelism,
+      liveThreads: view.optimizers.reduce((sum, { threads }) => sum + threads, 0),
+      liveOptimizers: view.optimizers.length,
+      restarted: done.restarted,
+      cleanedUp: done.cleanedUp,
+      requested: done.requested,
+      open: [...answers].flatMap(([resourceId, answer]) =>
+        answer.kind === 'DONE' ? [] : [`${resourceId}: ${answer.reason}`],
+      ),
+    };
+  }
+
   async function applyToCatalog(
     group: string,
     keeper: string,
@@ -158,7 +179,8 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     state: KeeperState,
     actions: readonly KeepingAction[],
   ) {
-    const restarts: { readonly resourceId: string }[] = [];
+    const restarted: string[] = [];
+    const skipped: string[] = [];
     const cleanedUp: string[] = [];
     const requested: string[] = [];
     const placing = { nodeTimeoutMs, heartbeatTimeoutMs: kept.settings.heartbeatTimeoutMs };
@@ -167,12 +189,17 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
         case 'restart': {
           const { resourceId, fromLaunch, attempt } = action;
           const { onNodes } = await containerOf(group, resourceId);
-          if (!(await relaunchResource(catalog, resourceId, fromLaunch, { ...placing, onNodes }))) break;
+          const verdict = await relaunchResource(catalog, resourceId, fromLaunch, { ...placing, onNodes });
+          if (verdict === 'SKIPPED') {
+            skipped.push(resourceId);
+            break;
+          }
+          restarted.push(resourceId);
+          if (verdict === 'JOINED') break;
           log.warn(
             { group, resource: resourceId, attempt, launch: fromLaunch + 1 },
             'restarting an optimizer',
           );
-          restarts.push({ resourceId });
           break;
         }
         case 'cleanUp': {
@@ -207,29 +234,45 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
           throw new Error(`unknown action ${JSON.stringify(action satisfies never)}`);
       }
     }
-    return { restarts, cleanedUp, requested };
+    return { restarted, skipped, cleanedUp, requested };
   }
 
-  /** Asks the containers for all that is REQUESTED or RELEASING; what is not done is asked for again next cycle. */
-  async function driveContainers(group: string, kept: KeptGroup) {
-    const { rows } = await viewGroup(catalog, group, kept.settings, containers);
-    const failures = new Map<string, string>();
+  /** Asks the containers for all that is REQUESTED or RELEASING; what is OPEN is asked for again next cycle. */
+  async function driveContainers(group: string, kept: KeptGroup): Promise<Map<string, Driven>> {
+    const { rows } = await viewGroup(catalog, group, kept, containers);
     const open = rows.filter(({ state }) => state !== 'STARTED');
-    await Promise.all(
+    const answers = await Promise.all(
       open.map(async (row) => {
-        const failure = await drive(row, kept);
-        if (failure !== undefined) failures.set(row.resource_id, failure);
+        const answer = await drive(row, kept);
+        if (answer.kind === 'FAILED') {
+          const { resource_id: resource, epoch: launch } = row;
+          log.warn({ group, resource, launch, error: answer.reason }, 'the container did not do it');
+        }
+        return [row.resource_id, answer] as const;
       }),
     );
-    return { failures };
+    return new Map(answers);
   }
 
-  /** Undefined when the container has done it, else why not. */
-  async function drive(row: ResourceRow, kept: KeptGroup): Promise<string | undefined> {
-    const container = containers.get(row.container);
-    if (container === undefined) return `container ${row.container} is not configured`;
+  async function drive(found: ResourceRow, kept: KeptGroup): Promise<Driven> {
+    const container = containers.get(found.container);
+    if (container === undefined)
+      return { kind: 'OPEN', reason: `container ${found.container} is not configured` };
+    let row = found;
+    if (row.state === 'REQUESTED') {
+      // FAIL is final for its launch (I3): the next one is decided after a grace, and counts as an attempt.
+      if (row.attempt > 1)
+        return { kind: 'OPEN', reason: row.last_error ?? 'its container did not start it' };
+      if (container.onNodes && row.node_id === null)
+        row = await placeResource(catalog, row, { nodeTimeoutMs });
+    } else if (container.onNodes && row.node_id === null) {
+      // No node was ever asked for it.
+      await dropReleased(catalog, row.resource_id);
+      return DONE;
+    }
     const node = row.node_id === null ? undefined : await findNode(catalog, row.node_id);
-    if (container.onNodes && node === undefined) return 'no live node can start optimizers';
+    if (container.onNodes && node === undefined)
+      return { kind: 'OPEN', reason: 'no live node can start optimizers' };
     const place: OptimizerPlace = {
       catalogId: dependencies.catalogId,
       resourceId: row.resource_id,
@@ -244,7 +287,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       await recordContainerError(catalog, row, reason, false);
-      return reason;
+      return { kind: 'FAILED', reason };
     }
   }
 
@@ -253,7 +296,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     place: OptimizerPlace,
     row: ResourceRow,
     kept: KeptGroup,
-  ): Promise<string | undefined> {
+  ): Promise<Driven> {
     const launch = {
       ...place,
       group: row.group_name,
@@ -264,24 +307,26 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     const answer = await settled(() => container.request(launch));
     if (answer.state === 'STARTED') {
       await recordStarted(catalog, { resourceId: row.resource_id, launch: row.epoch, started: answer });
-      return undefined;
+      return DONE;
     }
-    await recordContainerError(catalog, row, answer.reason, answer.state === 'FAILED');
-    return answer.reason;
+    const failed = answer.state === 'FAILED';
+    await recordContainerError(catalog, row, answer.reason, failed);
+    return { kind: failed ? 'FAILED' : 'OPEN', reason: answer.reason };
   }
 
   async function release(
     container: OptimizerContainer,
     place: OptimizerPlace,
     row: ResourceRow,
-  ): Promise<string | undefined> {
+  ): Promise<Driven> {
     const answer = await settled(() => container.release(place));
     if (answer.state === 'RELEASED') {
       await dropReleased(catalog, row.resource_id);
-      return undefined;
+      return DONE;
     }
-    await recordContainerError(catalog, row, answer.reason, answer.state === 'FAILED');
-    return answer.reason;
+    const failed = answer.state === 'FAILED';
+    await recordContainerError(catalog, row, answer.reason, failed);
+    return { kind: failed ? 'FAILED' : 'OPEN', reason: answer.reason };
   }
 
   async function groupOrFail(group: string): Promise<KeptGroup> {
@@ -299,22 +344,25 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
       .executeTakeFirst();
   }
 
-  async function resourceOrFail(group: string, resourceId: string): Promise<ResourceRow> {
-    const row = await findResource(group, resourceId);
-    if (row === undefined) throw refused(`resource ${resourceId}: there is none in group ${group}`);
-    return row;
-  }
-
   async function containerOf(group: string, resourceId: string): Promise<{ readonly onNodes: boolean }> {
     const row = await findResource(group, resourceId);
     return { onNodes: row !== undefined && containers.get(row.container)?.onNodes === true };
   }
 
-  async function liveThreads(group: string, all: GroupSettings): Promise<number> {
-    const { view } = await viewGroup(catalog, group, all, containers);
-    return view.optimizers.reduce((sum, { threads }) => sum + threads, 0);
+  async function liveOptimizers(group: string, kept: KeptGroup) {
+    return (await viewGroup(catalog, group, kept, containers)).view.optimizers;
   }
 }
+
+/** What a container has made of one resource. */
+type Driven =
+  | { readonly kind: 'DONE' }
+  /** Under way, or waiting for something; its threads may still come. */
+  | { readonly kind: 'OPEN'; readonly reason: string }
+  /** It said no, or did not answer. */
+  | { readonly kind: 'FAILED'; readonly reason: string };
+
+const DONE: Driven = { kind: 'DONE' };
 
 /** Asks a container again for a short while, as long as its answer is PENDING. */
 async function settled<A extends { readonly state: string }>(ask: () => Promise<A>): Promise<A> {
@@ -327,13 +375,13 @@ async function settled<A extends { readonly state: string }>(ask: () => Promise<
 }
 
 function unknownGroup(group: string): ApplicationFailure {
-  return ApplicationFailure.nonRetryable(
-    `there is no optimizer group ${group}`,
-    'Rejected',
-    'GROUP_NOT_FOUND',
-  );
+  return rejected('GROUP_NOT_FOUND', `optimizer group ${group} does not exist`);
 }
 
-function refused(message: string): ApplicationFailure {
-  return ApplicationFailure.nonRetryable(message, 'Rejected', 'REFUSED');
+function alive(resourceId: string): ApplicationFailure {
+  return rejected('OPTIMIZER_ALIVE', `resource ${resourceId}: its optimizer lives`);
+}
+
+function rejected(code: string, message: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(message, 'Rejected', code);
 }

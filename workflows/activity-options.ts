@@ -33,9 +33,13 @@ export const RECONCILE = {
   cancellationType: 'TRY_CANCEL',
 } satisfies ActivityOptions;
 
-/** A cycle of a keeper: containers are asked for a few seconds each, all at once. Repeating it repeats nothing. */
+/**
+ * A cycle of a keeper: containers are asked for a few seconds each, all at once. It heartbeats, so that a killed worker's
+ * cycle goes on elsewhere within seconds; repeating it repeats nothing.
+ */
 export const KEEPER_CYCLE = {
-  startToCloseTimeout: '30s',
+  startToCloseTimeout: '1m',
+  heartbeatTimeout: '4s',
   retry: { initialInterval: '500ms', backoffCoefficient: 2, maximumInterval: '10s' },
   cancellationType: 'TRY_CANCEL',
 } satisfies ActivityOptions;

@@ -9,6 +9,8 @@ import type { StartedResource } from './optimizers.js';
 export interface OptimizerContainer {
   /** False: something else keeps its optimizers alive (Kubernetes, Flink, Spark); an orphan is left to that. */
   readonly supportsAutoRestart: boolean;
+  /** False: nothing is ever requested from it, somebody else starts its optimizers. */
+  readonly startsOptimizers: boolean;
   /** Whether its optimizers run on nodes of the cluster, so that a place on one is chosen for them. */
   readonly onNodes: boolean;
   /** Starts the process of this launch; one of an older launch is ended first. */
@@ -41,6 +43,7 @@ export type LaunchAnswer =
   | ({ readonly state: 'STARTED' } & StartedResource)
   /** Accepted or waiting; ask again. */
   | { readonly state: 'PENDING'; readonly reason: string }
+  /** This launch is over, and nothing of it runs; the next one is asked for after a grace. */
   | { readonly state: 'FAILED'; readonly reason: string };
 
 export type ReleaseAnswer =
@@ -54,6 +57,7 @@ export type Containers = ReadonlyMap<string, OptimizerContainer>;
 /** Someone else starts the optimizers; they register by themselves, and nothing here restarts them. */
 export const externalContainer: OptimizerContainer = {
   supportsAutoRestart: false,
+  startsOptimizers: false,
   onNodes: false,
   request: async () => ({
     state: 'FAILED',

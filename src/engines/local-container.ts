@@ -12,6 +12,7 @@ import type { OptimizerEngine, ResourceOperation, ResourceOperationStatus } from
 /** Optimizers as processes that the nodes start and stop. */
 export class LocalContainer implements OptimizerContainer {
   readonly supportsAutoRestart = true;
+  readonly startsOptimizers = true;
   readonly onNodes = true;
 
   constructor(private readonly engine: OptimizerEngine) {}

@@ -1,8 +1,10 @@
 import {
+  MAX_ID,
   MAX_OPTIMIZER_MEMORY_MB,
   MAX_OPTIMIZER_THREADS,
   MIN_OPTIMIZER_MEMORY_MB,
-  REQUEST_NAME,
+  OPTIMIZER_GROUP_NAME,
+  RESOURCE_NAME,
 } from './bounds.js';
 import { actor, type Fields, InvalidInput, integer, object, text } from './input.js';
 import type { GroupSettings, KeeperState } from './keeping.js';
@@ -13,6 +15,8 @@ export interface KeepOptimizerGroupInput {
   readonly actor: string;
   /** Time from the end of one cycle to the next one. Milliseconds. */
   readonly intervalMs: number;
+  /** After this many cycles it continues as new, so that its history stays short. */
+  readonly cyclesPerRun: number;
   /** Carried over by continue-as-new. */
   readonly carried?: CarriedKeeper;
 }
@@ -21,14 +25,19 @@ export interface CarriedKeeper {
   readonly state: KeeperState;
   /** Why it is paused; missing when it is not. */
   readonly paused?: string;
+  /** What the last cycle left behind, for whoever asks. */
+  readonly report?: unknown;
 }
 
 export const DEFAULT_KEEPING_INTERVAL_MS = 30_000;
+/** A cycle is at most 12 events: a tenth of what a history may have before Temporal suggests to continue as new. */
+const DEFAULT_CYCLES_PER_RUN = 250;
 const DAY_MS = 86_400_000;
+const MAX_REASON_LENGTH = 500;
 const MAX_GROUP_THREADS = 10_000;
 
 export function keepOptimizerGroupInput(value: unknown): KeepOptimizerGroupInput {
-  const input = object(value, ['group', 'actor', 'intervalMs', 'carried']);
+  const input = object(value, ['group', 'actor', 'intervalMs', 'cyclesPerRun', 'carried']);
   return {
     group: groupName(input),
     actor: actor(input),
@@ -36,6 +45,8 @@ export function keepOptimizerGroupInput(value: unknown): KeepOptimizerGroupInput
       input['intervalMs'] === undefined
         ? DEFAULT_KEEPING_INTERVAL_MS
         : integer(input, 'intervalMs', 50, DAY_MS),
+    cyclesPerRun:
+      input['cyclesPerRun'] === undefined ? DEFAULT_CYCLES_PER_RUN : integer(input, 'cyclesPerRun', 1, 1_000),
     // Only a run of this workflow hands it over.
     ...(input['carried'] === undefined ? {} : { carried: input['carried'] as CarriedKeeper }),
   };
@@ -82,10 +93,37 @@ export function settingsWarnings({ gracePeriodMs, heartbeatTimeoutMs }: GroupSet
   ];
 }
 
-export function resourceIdInput(value: unknown): string {
-  return text(object({ resourceId: value }, ['resourceId']), 'resourceId', REQUEST_NAME);
+/** Why a group is paused. */
+export function reasonInput(value: unknown): string {
+  return text(object({ reason: value }, ['reason']), 'reason', REASON);
+}
+
+const REASON = new RegExp(`^\\P{Cc}{1,${MAX_REASON_LENGTH}}$`, 'u');
+
+export interface RestartNowInput {
+  readonly resourceId: string;
+  /** The launch that has no optimizer; when there is a newer one by now, nothing is done. By default the last one. */
+  readonly launch?: number;
+}
+
+export function restartNowInput(value: unknown): RestartNowInput {
+  const input = object(value, ['resourceId', 'launch']);
+  return {
+    resourceId: text(input, 'resourceId', RESOURCE_NAME),
+    ...(input['launch'] !== undefined && { launch: integer(input, 'launch', 1, MAX_ID) }),
+  };
+}
+
+export interface ForgetInput {
+  readonly resourceId: string;
+  readonly actor: string;
+}
+
+export function forgetInput(value: unknown): ForgetInput {
+  const input = object(value, ['resourceId', 'actor']);
+  return { resourceId: text(input, 'resourceId', RESOURCE_NAME), actor: actor(input) };
 }
 
 function groupName(input: Fields): string {
-  return text(input, 'group', REQUEST_NAME);
+  return text(input, 'group', OPTIMIZER_GROUP_NAME);
 }

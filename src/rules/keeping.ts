@@ -14,7 +14,7 @@ export interface GroupSettings {
   readonly heartbeatTimeoutMs: number;
   /** Threads that the group must have. */
   readonly minParallelism: number;
-  /** New requests that never registered, after which the effective minimum falls to the live threads. */
+  /** New requests that never registered, after which the effective minimum falls to the live threads; 0: it never does. */
   readonly maxKeepingAttempts: number;
   /** Most threads of one resource that the keeper requests. */
   readonly threadsPerOptimizer: number;
@@ -62,6 +62,8 @@ export interface OrphanMemory {
   readonly lastRestartMs?: number;
   /** The container did not take the last restart: its threads are counted on no more. */
   readonly restartFailed?: boolean;
+  /** Its optimizer lives again, but has not lived for one grace yet. */
+  readonly lives?: boolean;
   /** It was told already that its container opts out, or is unknown. */
   readonly toldOptOut?: boolean;
   /** Its request never registered within the grace, and that was counted. */
@@ -75,7 +77,7 @@ export interface KeeperState {
   readonly orphans: Readonly<Record<string, OrphanMemory>>;
   /** New requests in a row that never registered. */
   readonly keepingAttempts: number;
-  /** Live threads at which the effective minimum was given up; missing while the configured one applies. */
+  /** Fewest live threads since the configured minimum was given up; missing while it applies. More than that: capacity came. */
   readonly loweredAt?: number;
   /** Names what the next cycle requests, so that a repeated cycle asks for the same. */
   readonly cycle: number;
@@ -102,11 +104,13 @@ export interface KeepingView {
   readonly settings: GroupSettings;
   readonly resources: readonly KeptResource[];
   readonly optimizers: readonly LiveOptimizer[];
+  /** Whether the group's container is configured and starts optimizers when asked. */
+  readonly canRequest: boolean;
 }
 
 export interface KeepingDecision {
   readonly actions: readonly KeepingAction[];
-  /** As if every action succeeded; {@link afterFailedRestart} corrects that. */
+  /** As if every action succeeded; {@link afterSkippedRestart} and {@link afterContainerAnswer} correct that. */
   readonly state: KeeperState;
   readonly effectiveMinParallelism: number;
 }
@@ -132,12 +136,17 @@ export function decideKeeping(view: KeepingView, state: KeeperState): KeepingDec
     if (optimizer !== undefined) {
       // It keeps its attempts until it has lived for one grace: what dies right after every restart is still dying.
       if (known !== undefined && known.attempts > 0 && optimizer.aliveMs < settings.gracePeriodMs) {
-        orphans[resourceId] = known;
+        const { restartFailed: _failed, forced: _forced, ...rest } = known;
+        orphans[resourceId] = { ...rest, lives: true };
       }
       continue;
     }
     if (resource.releasing) continue;
-    const orphan: OrphanMemory = known ?? { firstSeenMs: nowMs, launch: resource.launch, attempts: 0 };
+    const { lives: _, ...orphan }: OrphanMemory = known ?? {
+      firstSeenMs: nowMs,
+      launch: resource.launch,
+      attempts: 0,
+    };
     const due = orphan.forced === true || nowMs >= nextTurnMs(orphan, settings);
     const verdict = due ? decideOrphan(resource, orphan, view) : waiting(orphan);
     if (verdict.action !== undefined) actions.push(verdict.action);
@@ -148,15 +157,13 @@ export function decideKeeping(view: KeepingView, state: KeeperState): KeepingDec
 
   const liveThreads = sum(view.optimizers.map(({ threads }) => threads));
   const capacityCame = state.loweredAt !== undefined && liveThreads > state.loweredAt;
-  const newcomerLives = Object.keys(state.orphans).some(
-    (id) => optimizerOf.has(id) && !state.orphans[id]!.countedAsKeeping,
-  );
-  if (capacityCame || newcomerLives) keepingAttempts = 0;
+  const orphanCame = Object.entries(state.orphans).some(([id, { lives }]) => !lives && optimizerOf.has(id));
+  if (capacityCame || orphanCame) keepingAttempts = 0;
   const isLowered = keepingAttempts >= settings.maxKeepingAttempts && settings.maxKeepingAttempts > 0;
   const effectiveMinParallelism = isLowered
     ? Math.min(liveThreads, settings.minParallelism)
     : settings.minParallelism;
-  const missing = effectiveMinParallelism - liveThreads - expectedThreads;
+  const missing = view.canRequest ? effectiveMinParallelism - liveThreads - expectedThreads : 0;
   for (let left = missing; left > 0; left -= settings.threadsPerOptimizer) {
     actions.push({ kind: 'request', threads: Math.min(left, settings.threadsPerOptimizer) });
   }
@@ -165,7 +172,7 @@ export function decideKeeping(view: KeepingView, state: KeeperState): KeepingDec
     state: {
       orphans,
       keepingAttempts,
-      ...(isLowered ? { loweredAt: capacityCame ? liveThreads : (state.loweredAt ?? liveThreads) } : {}),
+      ...(isLowered ? { loweredAt: Math.min(state.loweredAt ?? liveThreads, liveThreads) } : {}),
       cycle: state.cycle + 1,
     },
     effectiveMinParallelism,
@@ -182,7 +189,9 @@ function caughtUp(
   isAlive: boolean,
   nowMs: number,
 ): OrphanMemory | undefined {
-  if (known === undefined || launch <= known.launch) return known;
+  if (known === undefined || launch === known.launch) return known;
+  // A catalog that was restored to an older point: what is launched next follows what it has.
+  if (launch < known.launch) return { ...known, launch };
   if (!isAlive && launch === known.launch + 1) return known;
   const { forced: _, ...rest } = known;
   return { ...rest, attempts: known.attempts + launch - known.launch, launch, lastRestartMs: nowMs };
@@ -205,25 +214,24 @@ function decideOrphan(resource: KeptResource, orphan: OrphanMemory, view: Keepin
   const { nowMs, settings } = view;
   const { resourceId, container } = resource;
   const isForced = orphan.forced === true;
+  const countsAsKeeping = !resource.everRegistered && orphan.countedAsKeeping !== true;
+  const counted = countsAsKeeping ? { ...orphan, countedAsKeeping: true } : orphan;
   if (container !== 'RESTARTS') {
     if (orphan.toldOptOut) return { orphan, expected: false };
     return {
-      orphan: { ...orphan, toldOptOut: true },
+      orphan: { ...counted, toldOptOut: true },
       action: { kind: 'tellOptOut', resourceId, because: container },
       expected: false,
+      countsAsKeeping,
     };
   }
-  const countsAsKeeping = !resource.everRegistered && orphan.countedAsKeeping !== true;
-  const counted = countsAsKeeping ? { ...orphan, countedAsKeeping: true } : orphan;
   if (!settings.autoRestart && !isForced) {
     // A request that never came to life is of no use to anybody; what was alive once is left to the operator.
     if (resource.everRegistered) return { orphan: counted, expected: false, countsAsKeeping };
-    const action: KeepingAction = { kind: 'cleanUp', resourceId, attempts: orphan.attempts };
-    return { action, expected: false, countsAsKeeping };
+    return cleanUp(counted, resourceId, countsAsKeeping);
   }
   if (orphan.attempts >= settings.maxRetries && !isForced) {
-    const action: KeepingAction = { kind: 'cleanUp', resourceId, attempts: orphan.attempts };
-    return { orphan: counted, action, expected: false, countsAsKeeping };
+    return cleanUp(counted, resourceId, countsAsKeeping);
   }
   const attempt = orphan.attempts + 1;
   const { restartFailed: _failed, forced: _forced, ...rest } = counted;
@@ -235,14 +243,34 @@ function decideOrphan(resource: KeptResource, orphan: OrphanMemory, view: Keepin
   };
 }
 
+/** Its threads count until it is known that it goes: an optimizer may register before the clean-up, and is kept then. */
+function cleanUp(orphan: OrphanMemory, resourceId: string, countsAsKeeping: boolean): OrphanVerdict {
+  const { forced: _, ...rest } = orphan;
+  const action: KeepingAction = { kind: 'cleanUp', resourceId, attempts: orphan.attempts };
+  return { orphan: rest, action, expected: true, countsAsKeeping };
+}
+
+/** The state after a restart that was not made: its optimizer lives, or another launch came in between. Nothing counts. */
+export function afterSkippedRestart(
+  decided: KeeperState,
+  before: KeeperState,
+  resourceId: string,
+): KeeperState {
+  const { [resourceId]: _, ...others } = decided.orphans;
+  const known = before.orphans[resourceId];
+  return { ...decided, orphans: known === undefined ? others : { ...others, [resourceId]: known } };
+}
+
 /**
- * The state after a restart that the container did not take: it counts as an attempt, and its threads are no more
- * expected.
+ * The state after a container answered about a restart. One that it did not take counts as an attempt all the same, and
+ * its threads are not expected until the container takes it.
  */
-export function afterFailedRestart(state: KeeperState, resourceId: string): KeeperState {
+export function afterContainerAnswer(state: KeeperState, resourceId: string, taken: boolean): KeeperState {
   const orphan = state.orphans[resourceId];
-  if (orphan === undefined) return state;
-  return { ...state, orphans: { ...state.orphans, [resourceId]: { ...orphan, restartFailed: true } } };
+  if (orphan === undefined || orphan.attempts === 0) return state;
+  const { restartFailed: _, ...rest } = orphan;
+  const answered: OrphanMemory = taken ? rest : { ...rest, restartFailed: true };
+  return { ...state, orphans: { ...state.orphans, [resourceId]: answered } };
 }
 
 /** The state after an operator asked for a restart at once: the count of attempts starts again. */

@@ -3,6 +3,8 @@ import type { StartKeeper } from '../../activities/ensure-keepers.js';
 import { stewardActor, stewardResource } from '../../workflows/search-attributes.js';
 
 const ACTOR = 'schedule';
+/** A killed worker's workflow task waits this long. */
+const WORKFLOW_TASK_TIMEOUT = '3s';
 
 /** Starts `keepOptimizerGroup` for a group that has none. */
 export function startKeeperBy(client: Client, taskQueue: string): StartKeeper {
@@ -14,6 +16,7 @@ export function startKeeperBy(client: Client, taskQueue: string): StartKeeper {
         args: [{ group, actor: ACTOR }],
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        workflowTaskTimeout: WORKFLOW_TASK_TIMEOUT,
         staticSummary: `keep optimizer group ${group}`,
         typedSearchAttributes: [
           { key: stewardResource, value: `optimizer-group/${group}` },

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
-  afterFailedRestart,
+  afterContainerAnswer,
   afterRestartNow,
   DEFAULT_GROUP_SETTINGS,
   decideKeeping,
@@ -40,7 +40,7 @@ function live(resourceId: string, aliveMs = 10 * GRACE): LiveOptimizer {
 }
 
 function view(nowMs: number, more: Partial<KeepingView>): KeepingView {
-  return { nowMs, settings: SETTINGS, resources: [], optimizers: [], ...more };
+  return { nowMs, settings: SETTINGS, resources: [], optimizers: [], canRequest: true, ...more };
 }
 
 /** Decides at each time in turn, carrying the state on; the actions of each cycle. */
@@ -180,7 +180,7 @@ describe('capacity', () => {
       [],
       ['restart'],
       ['restart'],
-      ['cleanUp', 'request'],
+      ['cleanUp'],
       ['request'],
     ]);
   });
@@ -195,7 +195,7 @@ describe('capacity', () => {
     const expectRequests = (state: KeeperState, count: number) =>
       expect(decideKeeping(view(GRACE + 1, { settings, resources }), state).actions).toHaveLength(count);
     expectRequests(restarted, 0);
-    expectRequests(afterFailedRestart(restarted, 'a'), 1);
+    expectRequests(afterContainerAnswer(restarted, 'a', false), 1);
   });
 
   test('falls to the live threads after requests that never registered, and comes back with capacity', () => {
@@ -295,7 +295,7 @@ describe('whatever happens', () => {
           const liveThreads = 2 * alive.length;
           expect(requestedThreads).toBeLessThanOrEqual(Math.max(0, settings.minParallelism - liveThreads));
           state = decision.state;
-          for (const id of refused) state = afterFailedRestart(state, id);
+          for (const id of refused) state = afterContainerAnswer(state, id, false);
           for (const orphan of Object.values(state.orphans)) {
             expect(orphan.attempts).toBeLessThanOrEqual(settings.maxRetries);
           }

@@ -17,9 +17,6 @@ import { Keeper } from './keeper.js';
 
 const { keepGroup } = proxyActivities<KeeperActivities>(KEEPER_CYCLE);
 
-/** Cycles of one run: about 12 events each, well below what Temporal suggests to continue at. */
-const CYCLES_PER_RUN = 250;
-
 /**
  * Keeps the optimizers of a group alive, for as long as the group exists: one cycle per interval, and one at once after an
  * Update. Its state lives in this history, so attempts survive every fail-over.
@@ -32,7 +29,7 @@ export async function keepOptimizerGroup(raw: KeepOptimizerGroupInput): Promise<
     { key: stewardActor, value: input.actor },
     { key: stewardPhase, value: keeper.paused === undefined ? 'KEEPING' : 'PAUSED' },
   ]);
-  for (let cycle = 0; cycle < CYCLES_PER_RUN && !workflowInfo().continueAsNewSuggested; cycle += 1) {
+  for (let cycle = 0; cycle < input.cyclesPerRun && !workflowInfo().continueAsNewSuggested; cycle += 1) {
     await keeper.cycle(async (state) => {
       const summary = `cycle ${state.cycle} of ${input.group}`;
       const call = { group: input.group, keeper: keeperName(), state };

@@ -7,7 +7,15 @@ import {
   upsertSearchAttributes,
 } from '@temporalio/workflow';
 import type { CycleReport, KeeperActivities } from '../../activities/keep-optimizers.js';
-import { type CarriedKeeper, groupSettingsInput, resourceIdInput } from '../../src/rules/keeper-input.js';
+import {
+  type CarriedKeeper,
+  type ForgetInput,
+  forgetInput,
+  groupSettingsInput,
+  type RestartNowInput,
+  reasonInput,
+  restartNowInput,
+} from '../../src/rules/keeper-input.js';
 import {
   afterRestartNow,
   type GroupSettings,
@@ -20,30 +28,31 @@ import { stewardPhase } from '../search-attributes.js';
 
 const { setGroupSettings, launchOfOrphan, forgetResource } = proxyActivities<KeeperActivities>(DURABLE_STEP);
 
+/** What a cycle left behind, besides the state. */
+export type LastCycle = Omit<CycleReport, 'state'>;
+
 /** What the keeper knows, for `optimizer-group show`. */
 export interface KeeperView {
   readonly state: KeeperState;
   readonly paused?: string;
   /** Of the last cycle; missing before the first one. */
-  readonly report?: CycleReport;
+  readonly report?: LastCycle;
 }
 
 /** Updates set absolute values, so that repeating one is safe. Answers are warnings for the operator. */
 export const scale = defineUpdate<string[], [Partial<GroupSettings>]>('scale');
 export const pause = defineUpdate<void, [string]>('pause');
 export const resume = defineUpdate<void, []>('resume');
-export const restartNow = defineUpdate<void, [string]>('restartNow');
+export const restartNow = defineUpdate<void, [RestartNowInput]>('restartNow');
 export const reset = defineUpdate<void, []>('reset');
-export const forget = defineUpdate<void, [{ readonly resourceId: string; readonly actor: string }]>(
-  'forgetResource',
-);
+export const forget = defineUpdate<void, [ForgetInput]>('forgetResource');
 export const keeperState = defineQuery<KeeperView>('state');
 
 /** The state of a keeper, and the handlers that change it between cycles. */
 export class Keeper {
   #state: KeeperState;
   #paused: string | undefined;
-  #report: CycleReport | undefined;
+  #report: LastCycle | undefined;
   /** A cycle or an Update has the state; one at a time, so that none overwrites what another one did. */
   #busy = false;
   #woken = false;
@@ -54,6 +63,7 @@ export class Keeper {
   ) {
     this.#state = carried?.state ?? NEW_KEEPER;
     this.#paused = carried?.paused;
+    this.#report = carried?.report as LastCycle | undefined;
     this.#handle();
   }
 
@@ -62,21 +72,27 @@ export class Keeper {
   }
 
   carried(): CarriedKeeper {
-    return { state: this.#state, ...(this.#paused === undefined ? {} : { paused: this.#paused }) };
+    return {
+      state: this.#state,
+      ...(this.#paused === undefined ? {} : { paused: this.#paused }),
+      ...(this.#report === undefined ? {} : { report: this.#report }),
+    };
   }
 
   /** Runs a cycle on the state, unless it is paused. */
   async cycle(run: (state: KeeperState) => Promise<CycleReport>): Promise<void> {
     await this.#exclusively(async () => {
       if (this.#paused !== undefined) return;
-      this.#report = await run(this.#state);
-      this.#state = this.#report.state;
+      const { state, ...report } = await run(this.#state);
+      this.#state = state;
+      this.#report = report;
     });
   }
 
-  /** Waits for the interval, or for an Update. */
+  /** Waits for the interval, or for an Update; for an Update alone while it is paused. */
   async interval(ms: number): Promise<void> {
-    await condition(() => this.#woken, ms);
+    if (this.#paused === undefined) await condition(() => this.#woken, ms);
+    else await condition(() => this.#woken);
     this.#woken = false;
   }
 
@@ -93,11 +109,14 @@ export class Keeper {
         }),
       { validator: (changed) => void guarded(groupSettingsInput, changed) },
     );
-    setHandler(pause, (reason) =>
-      this.#change(async () => {
-        this.#paused = reason;
-        upsertSearchAttributes([{ key: stewardPhase, value: 'PAUSED' }]);
-      }),
+    setHandler(
+      pause,
+      (reason) =>
+        this.#change(async () => {
+          this.#paused = reason;
+          upsertSearchAttributes([{ key: stewardPhase, value: 'PAUSED' }]);
+        }),
+      { validator: (reason) => void guarded(reasonInput, reason) },
     );
     setHandler(resume, () =>
       this.#change(async () => {
@@ -107,12 +126,13 @@ export class Keeper {
     );
     setHandler(
       restartNow,
-      (resourceId) =>
+      (asked) =>
         this.#change(async () => {
-          const launch = await launchOfOrphan(this.group, resourceId);
-          this.#state = afterRestartNow(this.#state, resourceId, launch, Date.now());
+          const launch = await launchOfOrphan(this.group, asked);
+          if (launch === undefined) return;
+          this.#state = afterRestartNow(this.#state, asked.resourceId, launch, Date.now());
         }),
-      { validator: (resourceId) => void guarded(resourceIdInput, resourceId) },
+      { validator: (asked) => void guarded(restartNowInput, asked) },
     );
     setHandler(reset, () =>
       this.#change(async () => {
@@ -127,12 +147,9 @@ export class Keeper {
           const { [resourceId]: _, ...orphans } = this.#state.orphans;
           this.#state = { ...this.#state, orphans };
         }),
-      { validator: ({ resourceId }) => void guarded(resourceIdInput, resourceId) },
+      { validator: (asked) => void guarded(forgetInput, asked) },
     );
-    setHandler(keeperState, () => ({
-      ...this.carried(),
-      ...(this.#report === undefined ? {} : { report: this.#report }),
-    }));
+    setHandler(keeperState, () => this.carried() as KeeperView);
   }
 
   async #change<T>(change: () => Promise<T>): Promise<T> {

@@ -58,7 +58,7 @@ export async function expireOptimizers(
 export async function viewGroup(
   catalog: Catalog,
   group: string,
-  settings: GroupSettings,
+  { container: ownContainer, settings }: Pick<KeptGroup, 'container' | 'settings'>,
   containers: Containers,
 ): Promise<{ readonly view: KeepingView; readonly rows: readonly ResourceRow[] }> {
   const rows = await catalog
@@ -92,5 +92,6 @@ export async function viewGroup(
         container === undefined ? 'UNKNOWN' : container.supportsAutoRestart ? 'RESTARTS' : 'OPTS_OUT',
     };
   });
-  return { view: { nowMs: clock[0]!.nowMs, settings, resources, optimizers }, rows };
+  const canRequest = containers.get(ownContainer)?.startsOptimizers === true;
+  return { view: { nowMs: clock[0]!.nowMs, settings, resources, optimizers, canRequest }, rows };
 }

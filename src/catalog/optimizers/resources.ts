@@ -56,32 +56,59 @@ export async function allocateResource(
   });
 }
 
+/** Chooses a place for what was requested while no node could start it; answers the row as it is then. */
+export async function placeResource(
+  catalog: Catalog,
+  row: ResourceRow,
+  placing: Pick<Placing, 'nodeTimeoutMs'>,
+): Promise<ResourceRow> {
+  return catalog.transaction().execute(async (transaction) => {
+    const nodeId = await placeOnNode(transaction, placing);
+    if (nodeId === undefined) return row;
+    const placed = await transaction
+      .updateTable('optimizer_resource')
+      .set({ node_id: nodeId })
+      .where('resource_id', '=', row.resource_id)
+      .where('node_id', 'is', null)
+      .where('state', '=', 'REQUESTED')
+      .returningAll()
+      .executeTakeFirst();
+    return placed ?? row;
+  });
+}
+
+/**
+ * LAUNCHED: the launch was raised by one. JOINED: that had happened before. SKIPPED: there is nothing to launch: the
+ * resource is gone or being released, another launch came in between, or an optimizer registered meanwhile and lives.
+ */
+export type Relaunch = 'LAUNCHED' | 'JOINED' | 'SKIPPED';
+
 /**
  * Raises the launch from `fromLaunch` by one, or joins when that happened before; the place moves to a live node when its
- * own is not alive. False when there is nothing to launch: the resource is gone or being released, another launch came
- * in between, or an optimizer registered meanwhile and lives.
+ * own is not alive. A silent optimizer of an older launch has no token any more.
  */
 export async function relaunchResource(
   catalog: Catalog,
   resourceId: string,
   fromLaunch: number,
   placing: Placing & { readonly heartbeatTimeoutMs: number },
-): Promise<boolean> {
+): Promise<Relaunch> {
   return catalog.transaction().execute(async (transaction) => {
     const row = await lockResource(transaction, resourceId);
-    if (row === undefined || row.state === 'RELEASING') return false;
-    if (row.epoch === fromLaunch + 1) return row.state === 'REQUESTED';
-    if (row.epoch !== fromLaunch) return false;
-    if (await hasLiveOptimizer(transaction, resourceId, placing.heartbeatTimeoutMs)) return false;
-    if (row.state !== 'REQUESTED' && !mayResourceBecome(row.state, 'REQUESTED')) return false;
+    if (row === undefined || row.state === 'RELEASING') return 'SKIPPED';
+    if (row.epoch === fromLaunch + 1) return 'JOINED';
+    if (row.epoch !== fromLaunch) return 'SKIPPED';
+    if (await hasLiveOptimizer(transaction, resourceId, placing.heartbeatTimeoutMs)) return 'SKIPPED';
+    if (row.state !== 'REQUESTED' && !mayResourceBecome(row.state, 'REQUESTED')) return 'SKIPPED';
     const nodeId = placing.onNodes ? await placeAgain(transaction, row, placing) : row.node_id;
+    await transaction.deleteFrom('optimizer').where('resource_id', '=', resourceId).execute();
     await transaction
       .updateTable('optimizer_resource')
       .set({ epoch: fromLaunch + 1, attempt: 1, state: 'REQUESTED', node_id: nodeId, last_error: null })
       .set({ state_since: sql`now()` })
       .where('resource_id', '=', resourceId)
       .execute();
-    return true;
+    return 'LAUNCHED';
   });
 }
 
@@ -204,7 +231,10 @@ async function placeAgain(
 }
 
 /** The live node with the fewest threads of optimizers. */
-async function placeOnNode(transaction: CatalogTransaction, placing: Placing): Promise<string | undefined> {
+async function placeOnNode(
+  transaction: CatalogTransaction,
+  placing: Pick<Placing, 'nodeTimeoutMs'>,
+): Promise<string | undefined> {
   const threads = (expression: ExpressionBuilder<CatalogTables, 'node'>) =>
     expression
       .selectFrom('optimizer_resource')

@@ -244,7 +244,8 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     const answers = await Promise.all(
       open.map(async (row) => {
         const answer = await drive(row, kept);
-        if (answer.kind === 'FAILED') {
+        // What failed before and was not asked again has been told.
+        if (answer.kind === 'FAILED' && (row.attempt === 1 || row.state === 'RELEASING')) {
           const { resource_id: resource, epoch: launch } = row;
           log.warn({ group, resource, launch, error: answer.reason }, 'the container did not do it');
         }
@@ -262,7 +263,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     if (row.state === 'REQUESTED') {
       // FAIL is final for its launch (I3): the next one is decided after a grace, and counts as an attempt.
       if (row.attempt > 1)
-        return { kind: 'OPEN', reason: row.last_error ?? 'its container did not start it' };
+        return { kind: 'FAILED', reason: row.last_error ?? 'its container did not start it' };
       if (container.onNodes && row.node_id === null)
         row = await placeResource(catalog, row, { nodeTimeoutMs });
     } else if (container.onNodes && row.node_id === null) {

@@ -8,6 +8,7 @@ import { StewardError } from './errors.js';
 import { Heals } from './heals.js';
 import { Nodes } from './nodes.js';
 import { Operations } from './operations.js';
+import { OptimizerGroups } from './optimizer-groups.js';
 import { RegionGroups } from './region-groups.js';
 import { Schedules } from './schedules.js';
 import { Sweeps } from './sweeps.js';
@@ -42,6 +43,7 @@ export class StewardClient {
   readonly tables: Tables;
   readonly heals: Heals;
   readonly schedules: Schedules;
+  readonly optimizerGroups: OptimizerGroups;
   readonly #credentials: Credentials;
   readonly #coordinator: Coordinator;
   readonly #target: TemporalTarget;
@@ -62,6 +64,7 @@ export class StewardClient {
     this.tables = new Tables(this.#coordinator, temporal, this.operations, actor);
     this.heals = new Heals(this.#coordinator, temporal, this.operations, actor);
     this.schedules = new Schedules(temporal, actor);
+    this.optimizerGroups = new OptimizerGroups(this.#coordinator, temporal, actor);
     this.regionGroups = new RegionGroups(this.#coordinator, temporal, this.operations, actor);
   }
 

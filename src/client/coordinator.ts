@@ -3,6 +3,7 @@ import { RpcConnection } from '../rpc/connection.js';
 import type { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
 import { HealService } from '../rpc/gen/steward/coordinator/v1/heal_pb.js';
+import { OptimizerGroupService } from '../rpc/gen/steward/coordinator/v1/optimizer_groups_pb.js';
 import { TableService } from '../rpc/gen/steward/coordinator/v1/tables_pb.js';
 import { StewardError } from './errors.js';
 
@@ -14,6 +15,7 @@ export class Coordinator {
   readonly #catalog: Client<typeof CatalogService>;
   readonly #heals: Client<typeof HealService>;
   readonly #tables: Client<typeof TableService>;
+  readonly #optimizerGroups: Client<typeof OptimizerGroupService>;
   readonly #name: string;
 
   /** @throws StewardError INVALID_INPUT when the URL is none */
@@ -33,6 +35,7 @@ export class Coordinator {
     this.#catalog = createClient(CatalogService, this.#connection.transport);
     this.#heals = createClient(HealService, this.#connection.transport);
     this.#tables = createClient(TableService, this.#connection.transport);
+    this.#optimizerGroups = createClient(OptimizerGroupService, this.#connection.transport);
   }
 
   /** Asks; what fails becomes a StewardError. */
@@ -46,6 +49,10 @@ export class Coordinator {
 
   askTables<T>(question: (tables: Client<typeof TableService>) => Promise<T>): Promise<T> {
     return this.#answer(() => question(this.#tables));
+  }
+
+  askOptimizerGroups<T>(question: (groups: Client<typeof OptimizerGroupService>) => Promise<T>): Promise<T> {
+    return this.#answer(() => question(this.#optimizerGroups));
   }
 
   async #answer<T>(question: () => Promise<T>): Promise<T> {

@@ -9,6 +9,7 @@ export type { RecreationResult } from '../../workflows/regions/recreate-missing-
 export type { RemovalResult } from '../../workflows/regions/remove-region-groups.js';
 export type { SweepResult } from '../../workflows/regions/sweep-replicas.js';
 export { readTransport, type TransportSettings } from '../model/transport.js';
+export type { GroupSettings } from '../rules/keeping.js';
 export type { Holder, HolderRef, RegionKind } from '../rules/words.js';
 export { type ConnectOptions, StewardClient } from './client.js';
 export type { Databases } from './databases.js';
@@ -26,6 +27,8 @@ export {
   type WatchOptions,
 } from './operation-handle.js';
 export type { DescribeOptions, OperationFilter, Operations } from './operations.js';
+export type * from './optimizer-group-model.js';
+export type { OptimizerGroupCreation, OptimizerGroups } from './optimizer-groups.js';
 export type {
   RegionGroupCreation,
   RegionGroupFilter,

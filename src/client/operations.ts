@@ -10,6 +10,7 @@ import { holderFrom } from './messages.js';
 import type { Operation, OperationDescription, OperationProgress } from './model.js';
 import { OperationHandle, outcomeOf, supersededBy } from './operation-handle.js';
 import type { OperationType, Temporal } from './temporal.js';
+import { isLostUpdate, UPDATE_ATTEMPTS, UPDATE_RETRY_MS } from './updates.js';
 import { valid } from './validation.js';
 
 const WORKFLOW_TYPES = Object.keys({
@@ -23,10 +24,9 @@ const WORKFLOW_TYPES = Object.keys({
   commitTable: true,
   healStuckCommits: true,
   sweepTables: true,
+  keepOptimizerGroup: true,
+  ensureKeepers: true,
 } satisfies Record<OperationType, true>);
-
-const UPDATE_ATTEMPTS = 20;
-const UPDATE_RETRY_MS = 250;
 
 /** A worker that is busy or away must not hold up a description. */
 const CURRENT_DETAILS_WAIT_MS = 1_000;
@@ -260,12 +260,4 @@ export class Operations {
       return { failure: { code, message, ...(details !== undefined && { details }) } };
     }
   }
-}
-
-const FAILED_PRECONDITION = 9;
-
-function isLostUpdate(error: unknown): boolean {
-  if (!(error instanceof StewardError) || !(error.cause instanceof Error)) return false;
-  const { cause } = error.cause as { cause?: { code?: unknown; details?: unknown } };
-  return cause?.code === FAILED_PRECONDITION && String(cause.details).includes('workflow task failure');
 }

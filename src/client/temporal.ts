@@ -43,6 +43,8 @@ export type OperationType =
   | 'planOptimizing'
   | 'commitTable'
   | 'healStuckCommits'
+  | 'keepOptimizerGroup'
+  | 'ensureKeepers'
   | 'sweepTables';
 
 /** A workflow to start. */

@@ -52,7 +52,11 @@ export function keepOptimizerGroupInput(value: unknown): KeepOptimizerGroupInput
   };
 }
 
-export function ensureKeepersInput(value: unknown): { readonly actor: string } {
+export interface EnsureKeepersInput {
+  readonly actor: string;
+}
+
+export function ensureKeepersInput(value: unknown): EnsureKeepersInput {
   return { actor: actor(object(value ?? {}, ['actor'])) };
 }
 

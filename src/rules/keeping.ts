@@ -64,8 +64,8 @@ export interface OrphanMemory {
   readonly restartFailed?: boolean;
   /** Its optimizer lives again, but has not lived for one grace yet. */
   readonly lives?: boolean;
-  /** It was told already that its container opts out, or is unknown. */
-  readonly toldOptOut?: boolean;
+  /** It was told already why it is left to its container. */
+  readonly toldOptOut?: 'OPTS_OUT' | 'UNKNOWN';
   /** Its request never registered within the grace, and that was counted. */
   readonly countedAsKeeping?: boolean;
   /** An operator asked for a restart at once; whatever the settings say. */
@@ -217,9 +217,9 @@ function decideOrphan(resource: KeptResource, orphan: OrphanMemory, view: Keepin
   const countsAsKeeping = !resource.everRegistered && orphan.countedAsKeeping !== true;
   const counted = countsAsKeeping ? { ...orphan, countedAsKeeping: true } : orphan;
   if (container !== 'RESTARTS') {
-    if (orphan.toldOptOut) return { orphan, expected: false };
+    if (orphan.toldOptOut !== undefined) return { orphan, expected: false };
     return {
-      orphan: { ...counted, toldOptOut: true },
+      orphan: { ...counted, toldOptOut: container },
       action: { kind: 'tellOptOut', resourceId, because: container },
       expected: false,
       countsAsKeeping,
@@ -234,7 +234,7 @@ function decideOrphan(resource: KeptResource, orphan: OrphanMemory, view: Keepin
     return cleanUp(counted, resourceId, countsAsKeeping);
   }
   const attempt = orphan.attempts + 1;
-  const { restartFailed: _failed, forced: _forced, ...rest } = counted;
+  const { restartFailed: _failed, forced: _forced, toldOptOut: _told, ...rest } = counted;
   return {
     orphan: { ...rest, attempts: attempt, lastRestartMs: nowMs, launch: orphan.launch + 1 },
     action: { kind: 'restart', resourceId, fromLaunch: orphan.launch, attempt },

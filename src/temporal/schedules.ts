@@ -5,6 +5,7 @@ import {
   ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import type { SweepReplicasInput } from '../rules/input.js';
+import type { EnsureKeepersInput } from '../rules/keeper-input.js';
 import {
   type HealStuckCommitsInput,
   healStuckCommitsInput,
@@ -19,6 +20,7 @@ export type StewardSchedule = { readonly scheduleId: string; readonly everyMs: n
   | { readonly workflowType: 'planOptimizing'; readonly input: PlanOptimizingInput }
   | { readonly workflowType: 'healStuckCommits'; readonly input: HealStuckCommitsInput }
   | { readonly workflowType: 'sweepTables'; readonly input: SweepTablesInput }
+  | { readonly workflowType: 'ensureKeepers'; readonly input: EnsureKeepersInput }
 );
 
 const MINUTE_MS = 60_000;
@@ -49,6 +51,12 @@ export const SCHEDULES: readonly StewardSchedule[] = [
     workflowType: 'sweepTables',
     everyMs: 60 * MINUTE_MS,
     input: sweepTablesInput({ actor: ACTOR }),
+  },
+  {
+    scheduleId: 'steward/ensure-keepers',
+    workflowType: 'ensureKeepers',
+    everyMs: MINUTE_MS,
+    input: { actor: ACTOR },
   },
 ];
 

@@ -2,6 +2,7 @@ import type {
   Column,
   Database,
   Fault,
+  GroupSettings,
   HealBreaker,
   HealStatus,
   Holder,
@@ -9,6 +10,9 @@ import type {
   Node,
   Operation,
   OperationDescription,
+  OptimizerGroup,
+  OptimizerGroupDescription,
+  OptimizerGroupPlan,
   RegionGroup,
   RegionKind,
   Schedule,
@@ -287,3 +291,32 @@ export interface TablePlanDocument {
         readonly blockers: readonly string[];
       };
 }
+
+/** `optimizer-group list` */
+export interface OptimizerGroupsDocument {
+  readonly groups: readonly OptimizerGroup[];
+}
+
+/** `optimizer-group create`, `show` */
+export interface OptimizerGroupDocument {
+  readonly group: OptimizerGroupDescription;
+}
+
+/** `optimizer-group create --dry-run` */
+export interface OptimizerGroupPlanDocument {
+  readonly dryRun: true;
+  readonly plan: OptimizerGroupPlan;
+}
+
+/** `optimizer-group scale`, `pause`, `resume`, `restart-now`, `reset`, `forget-resource`: the group afterwards, or now. */
+export type OptimizerGroupChangeDocument =
+  | { readonly group: OptimizerGroupDescription; readonly warnings: readonly string[] }
+  | {
+      readonly dryRun: true;
+      readonly plan: {
+        readonly group: OptimizerGroupDescription;
+        readonly action: 'scale' | 'pause' | 'resume' | 'restart-now' | 'reset' | 'forget-resource';
+        readonly resourceId?: string;
+        readonly settings?: Partial<GroupSettings>;
+      };
+    };

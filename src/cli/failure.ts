@@ -94,6 +94,8 @@ const REFUSALS: readonly unknown[] = [
   'NOT_CANCELLABLE',
   'FAULTS_NOT_ALLOWED',
   'NOT_SUPERVISED_HERE',
+  'OPTIMIZER_ALIVE',
+  'RESOURCE_RELEASING',
 ];
 
 export function exitCodeOf({ code, details }: StewardError): ExitCode {

@@ -5,6 +5,7 @@ import { addHealCommands } from './commands/heal.js';
 import { addLocalCommands } from './commands/local.js';
 import { addNodeCommands } from './commands/node.js';
 import { addOperationCommands } from './commands/operation.js';
+import { addOptimizerGroupCommands } from './commands/optimizer-group.js';
 import { addRegionGroupCommands } from './commands/region-group.js';
 import { addScheduleCommands } from './commands/schedule.js';
 import { addSweepCommands } from './commands/sweep.js';
@@ -63,6 +64,7 @@ Examples:
   addRegionGroupCommands(program);
   addNodeCommands(program);
   addOperationCommands(program);
+  addOptimizerGroupCommands(program);
   addSweepCommands(program);
   addTableCommands(program);
   addHealCommands(program);

@@ -28,7 +28,7 @@ export {
 } from './operation-handle.js';
 export type { DescribeOptions, OperationFilter, Operations } from './operations.js';
 export type * from './optimizer-group-model.js';
-export type { OptimizerGroupCreation, OptimizerGroups } from './optimizer-groups.js';
+export type { OptimizerGroupCreation, OptimizerGroupPlan, OptimizerGroups } from './optimizer-groups.js';
 export type {
   RegionGroupCreation,
   RegionGroupFilter,

@@ -1,16 +1,10 @@
-import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { promisify } from 'node:util';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
-import { provided } from '../support/provided.js';
 import { type Steward, startSteward } from '../support/steward.js';
-import { HISTORIES } from './recorded.js';
+import { recordHistory } from './recording.js';
 
-const run = promisify(execFile);
-
-/** Writes the histories anew: `RECORD_HISTORIES=1 npx vitest run test/replay/record.test.ts`. Not part of a normal run. */
+/** Writes the histories anew: `RECORD_HISTORIES=1 npx vitest run test/replay/record`. Not part of a normal run. */
 describe.skipIf(process.env['RECORD_HISTORIES'] === undefined)('records histories', () => {
   let steward: Steward;
   beforeAll(async () => {
@@ -107,19 +101,7 @@ describe.skipIf(process.env['RECORD_HISTORIES'] === undefined)('records historie
     });
   }
 
-  async function record(workflowId: string, name: string): Promise<void> {
-    const { stdout } = await run(provided('temporalBinary'), [
-      'workflow',
-      'show',
-      `--workflow-id=${workflowId}`,
-      `--address=${steward.temporalAddress}`,
-      '--output=json',
-    ]);
-    writeFileSync(`${HISTORIES}/${name}.json`, `${JSON.stringify(JSON.parse(stdout), withoutStacks)}\n`);
+  function record(workflowId: string, name: string): Promise<void> {
+    return recordHistory(steward.temporalAddress, workflowId, name);
   }
 });
-
-/** Where on which machine a failure came from is nothing to keep. */
-function withoutStacks(key: string, value: unknown): unknown {
-  return key === 'stackTrace' ? undefined : value;
-}

@@ -168,6 +168,9 @@ export class OptimizerContainer {
       // Another one had the place, left by a node that was killed: of an older launch, or of this one.
       const other = place.occupant();
       if (this.#isAsDesired(other, desired)) return other;
+      if (performance.now() > deadline) {
+        throw new EffectError('INTERNAL', `the place of the optimizer stays taken: ${place.directory}`);
+      }
     }
   }
 

@@ -44,6 +44,20 @@ describe('a token that is not valid any more', () => {
     expect(bench.process!.running).toBe(true);
   });
 
+  test('is not replaced once more for a call that learns of it later', async () => {
+    await bench.start('--threads=2');
+    await bench.until('registered');
+    bench.coordinator.holdPollRefusal = async () => {
+      await eventually('a heartbeat has registered again', () => bench.coordinator.registered.length > 1);
+    };
+    bench.coordinator.forgetToken();
+    await bench.until('registered', 2);
+    const polls = () => bench.coordinator.calls.filter((call) => call === 'PollTask').length;
+    const before = polls();
+    await eventually('both threads poll again', () => polls() > before + 10);
+    expect(bench.coordinator.registered).toHaveLength(2);
+  });
+
   test('in the middle of a merge: the result is completed with the new one', async () => {
     const task = await bench.task();
     await bench.start('--property=merge-delay-ms=400');

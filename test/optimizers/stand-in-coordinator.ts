@@ -30,6 +30,8 @@ export class StandInCoordinator {
   /** Answers a call with an error instead of handling it. */
   refuse: (call: string, about: { taskId?: string }) => Code | undefined = () => undefined;
   heartbeatMs = 100;
+  /** Holds back that PollTask is refused. */
+  holdPollRefusal: () => Promise<void> = async () => undefined;
   readonly #tasks: Handed[] = [];
   #server: Http2Server | undefined;
   #port = 0;
@@ -48,8 +50,13 @@ export class StandInCoordinator {
         routes: (router) => {
           router.service(OptimizingService, {
             touch: (request) => this.#touch(request),
-            pollTask: ({ token }) => {
-              this.#enter('PollTask', token);
+            pollTask: async ({ token }) => {
+              try {
+                this.#enter('PollTask', token);
+              } catch (refusal) {
+                await this.holdPollRefusal();
+                throw refusal;
+              }
               const next = this.#tasks.find(({ state }) => state === 'PLANNED');
               if (next === undefined) return { retryAfter: durationFromMs(20) };
               next.state = 'SCHEDULED';

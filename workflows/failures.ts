@@ -12,6 +12,8 @@ export const FAILURE = {
   REJECTED: 'Rejected',
   /** The operation is past its point of no return. */
   NOT_CANCELLABLE: 'NotCancellable',
+  /** The job failed, with no retry left; details: [JobEnd]. */
+  JOB_FAILED: 'JobFailed',
   /** Some region groups missed their quorum; details: [CreationResult]. */
   REGION_GROUPS_INCOMPLETE: 'RegionGroupsIncomplete',
 } as const;

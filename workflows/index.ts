@@ -1,4 +1,7 @@
 /** Everything that the workflow bundle serves; the names are the workflow types. */
+export { purgeJobState } from './jobs/purge-job-state.js';
+export { runJob } from './jobs/run-job.js';
+export { sweepJobs } from './jobs/sweep-jobs.js';
 export { ensureKeepers } from './optimizers/ensure-keepers.js';
 export { keepOptimizerGroup } from './optimizers/keep-optimizer-group.js';
 export { commitTable } from './optimizing/commit-table.js';

@@ -4,6 +4,7 @@ import { type Kysely, type Migration, sql } from 'kysely';
 export const migrations: Record<string, Migration> = {
   '0001-regions': { up: regions },
   '0002-optimizing': { up: optimizing },
+  '0003-jobs': { up: jobs },
 };
 
 async function regions(db: Kysely<unknown>): Promise<void> {
@@ -277,5 +278,134 @@ async function optimizing(db: Kysely<unknown>): Promise<void> {
       since timestamptz NOT NULL DEFAULT now(),
       acknowledged_by text
     );
+  `.execute(db);
+}
+
+async function jobs(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    -- Rows of a job belong to an owner: a purge touches those of the owner it was made for (I7).
+    CREATE TABLE job (
+      job_id text NOT NULL,
+      owner uuid NOT NULL,
+      state text NOT NULL CHECK (state IN ('CREATED', 'SCHEDULED', 'RUNNING', 'FINISHED', 'FAILING', 'FAILED',
+        'CANCELING', 'CANCELED', 'DOING_SAVEPOINT', 'SAVEPOINT_DONE')),
+      -- The job's epoch: every restart draws a new one.
+      execution bigint NOT NULL CHECK (execution > 0),
+      restarts int NOT NULL DEFAULT 0,
+      spec jsonb NOT NULL,
+      -- Owner of the savepoint that it started from.
+      restored_from uuid,
+      actor text NOT NULL,
+      -- Why it is FAILING or FAILED; kept over a restart.
+      reason text,
+      created_at timestamptz NOT NULL DEFAULT now(),
+      state_since timestamptz NOT NULL DEFAULT now(),
+      ended_at timestamptz,
+      -- When the tombstone may go.
+      free_at timestamptz,
+      PRIMARY KEY (job_id, owner)
+    );
+    -- One owner at a time of an id that is not over.
+    CREATE UNIQUE INDEX job_running ON job (job_id) WHERE ended_at IS NULL;
+    CREATE INDEX job_tombstone ON job (free_at) WHERE ended_at IS NOT NULL;
+    CREATE INDEX job_newest ON job (created_at);
+
+    -- When a job came to a state, and in which execution.
+    CREATE TABLE job_state_time (
+      job_id text NOT NULL,
+      owner uuid NOT NULL,
+      step int NOT NULL,
+      state text NOT NULL,
+      execution bigint NOT NULL,
+      at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (job_id, owner, step),
+      FOREIGN KEY (job_id, owner) REFERENCES job
+    );
+
+    CREATE TABLE pipeline (
+      job_id text NOT NULL,
+      owner uuid NOT NULL,
+      pipeline int NOT NULL,
+      state text NOT NULL CHECK (state IN ('CREATED', 'SCHEDULED', 'RUNNING', 'FINISHED', 'FAILING', 'FAILED',
+        'CANCELING', 'CANCELED')),
+      state_since timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (job_id, owner, pipeline),
+      FOREIGN KEY (job_id, owner) REFERENCES job
+    );
+
+    -- As of the job's present execution.
+    CREATE TABLE task_group (
+      job_id text NOT NULL,
+      owner uuid NOT NULL,
+      pipeline int NOT NULL,
+      task_group int NOT NULL,
+      state text NOT NULL CHECK (state IN ('CREATED', 'DEPLOYING', 'RUNNING', 'FINISHED', 'FAILED', 'CANCELING',
+        'CANCELED')),
+      node_id text REFERENCES node,
+      ledger_id uuid,
+      -- Of its deployment, under the execution.
+      attempt int NOT NULL DEFAULT 1 CHECK (attempt > 0),
+      rows_in bigint NOT NULL DEFAULT 0,
+      rows_out bigint NOT NULL DEFAULT 0,
+      error text,
+      state_since timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (job_id, owner, pipeline, task_group),
+      FOREIGN KEY (job_id, owner, pipeline) REFERENCES pipeline
+    );
+    CREATE INDEX task_group_node ON task_group (node_id) WHERE state IN ('DEPLOYING', 'RUNNING', 'CANCELING');
+
+    -- A committed checkpoint of a task group. It is in one row: it is there as a whole or not at all.
+    CREATE TABLE checkpoint (
+      job_id text NOT NULL,
+      owner uuid NOT NULL,
+      pipeline int NOT NULL,
+      task_group int NOT NULL,
+      checkpoint_id bigint NOT NULL CHECK (checkpoint_id > 0),
+      execution bigint NOT NULL,
+      position bytea NOT NULL,
+      -- [{staged, published, rows, bytes}]
+      parts jsonb NOT NULL,
+      rows_in bigint NOT NULL,
+      rows_out bigint NOT NULL,
+      last boolean NOT NULL,
+      committed_at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (job_id, owner, pipeline, task_group, checkpoint_id),
+      FOREIGN KEY (job_id, owner, pipeline, task_group) REFERENCES task_group
+    );
+
+    -- Refers to no job: it outlives the purge.
+    CREATE TABLE savepoint (
+      job_id text NOT NULL,
+      owner uuid NOT NULL,
+      actor text NOT NULL,
+      -- [{pipeline, taskGroup, checkpointId, execution, position, parts, rowsIn, rowsOut}]
+      checkpoints jsonb NOT NULL,
+      -- [{pipeline, taskGroup}]: what a job that restores from it must consist of.
+      locations jsonb NOT NULL,
+      created_at timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (job_id, owner)
+    );
+
+    -- A cancel that a node has not confirmed yet. Refers to no job: a node that was away is told when it returns.
+    CREATE TABLE owed_cancel (
+      node_id text NOT NULL REFERENCES node,
+      ledger_id uuid NOT NULL,
+      job_id text NOT NULL,
+      owner uuid NOT NULL,
+      pipeline int NOT NULL,
+      task_group int NOT NULL,
+      execution bigint NOT NULL,
+      -- Drawn for the cancel, so that a deployment of the execution that is still under way is fenced off by it.
+      epoch bigint NOT NULL,
+      attempt int NOT NULL DEFAULT 1 CHECK (attempt > 0),
+      savepoint boolean NOT NULL DEFAULT false,
+      -- The job does not wait for it any more.
+      given_up boolean NOT NULL DEFAULT false,
+      not_before timestamptz,
+      last_error text,
+      since timestamptz NOT NULL DEFAULT now(),
+      PRIMARY KEY (node_id, job_id, pipeline, task_group, execution)
+    );
+    CREATE INDEX owed_cancel_job ON owed_cancel (job_id);
   `.execute(db);
 }

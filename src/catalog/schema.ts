@@ -1,4 +1,6 @@
 import type { ColumnType, Generated } from 'kysely';
+import type { JobSpec } from '../rules/job-spec.js';
+import type { JobState, PipelineState, TaskGroupState } from '../rules/job-states.js';
 import type { GroupSettings } from '../rules/keeping.js';
 import type { ProcessState, ResourceState, TableStatus, TaskState } from '../rules/optimizing-states.js';
 import type { OptimizingKind, RegionKind, RegionWorkflow } from '../rules/words.js';
@@ -23,6 +25,13 @@ export interface CatalogTables {
   optimizing_task: OptimizingTaskTable;
   snapshot: SnapshotTable;
   breaker: BreakerTable;
+  job: JobTable;
+  job_state_time: JobStateTimeTable;
+  pipeline: PipelineTable;
+  task_group: TaskGroupTable;
+  checkpoint: CheckpointTable;
+  savepoint: SavepointTable;
+  owed_cancel: OwedCancelTable;
 }
 
 type CreatedAt = ColumnType<Date, never, never>;
@@ -289,4 +298,126 @@ interface BreakerTable {
   reason: string;
   since: UpdatedAt;
   acknowledged_by: string | null;
+}
+
+/** A job under one owner. Over (`ended_at`) it is a tombstone until it is purged. */
+interface JobTable {
+  job_id: string;
+  owner: string;
+  state: JobState;
+  /** The job's epoch; every restart draws a new one. */
+  execution: number;
+  restarts: Generated<number>;
+  spec: Json<JobSpec>;
+  /** Owner of the savepoint that it started from. */
+  restored_from: string | null;
+  actor: string;
+  /** Why it is FAILING or FAILED; kept over a restart. */
+  reason: string | null;
+  created_at: CreatedAt;
+  state_since: UpdatedAt;
+  ended_at: Date | null;
+  /** When the tombstone may go. */
+  free_at: Date | null;
+}
+
+interface JobStateTimeTable {
+  job_id: string;
+  owner: string;
+  step: number;
+  state: JobState;
+  execution: number;
+  at: CreatedAt;
+}
+
+interface PipelineTable {
+  job_id: string;
+  owner: string;
+  pipeline: number;
+  state: PipelineState;
+  state_since: UpdatedAt;
+}
+
+/** As of the job's present execution. */
+interface TaskGroupTable {
+  job_id: string;
+  owner: string;
+  pipeline: number;
+  task_group: number;
+  state: TaskGroupState;
+  node_id: string | null;
+  ledger_id: string | null;
+  /** Of its deployment, under the execution. */
+  attempt: Generated<number>;
+  rows_in: Generated<number>;
+  rows_out: Generated<number>;
+  error: string | null;
+  state_since: UpdatedAt;
+}
+
+/** A part file, relative to the sink's directory. */
+export interface CheckpointPart {
+  readonly staged: string;
+  readonly published: string;
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+interface CheckpointTable {
+  job_id: string;
+  owner: string;
+  pipeline: number;
+  task_group: number;
+  checkpoint_id: number;
+  execution: number;
+  /** Opaque; only the node reads it. */
+  position: Buffer;
+  parts: Json<readonly CheckpointPart[]>;
+  rows_in: number;
+  rows_out: number;
+  /** Nothing follows it: the source is exhausted, or it is a savepoint. */
+  last: boolean;
+  committed_at: CreatedAt;
+}
+
+/** A checkpoint of a savepoint; `position` in base64. */
+export interface SavepointCheckpoint {
+  readonly pipeline: number;
+  readonly taskGroup: number;
+  readonly checkpointId: number;
+  readonly execution: number;
+  readonly position: string;
+  readonly parts: readonly CheckpointPart[];
+  readonly rowsIn: number;
+  readonly rowsOut: number;
+}
+
+interface SavepointTable {
+  job_id: string;
+  owner: string;
+  actor: string;
+  checkpoints: Json<readonly SavepointCheckpoint[]>;
+  locations: Json<readonly { readonly pipeline: number; readonly taskGroup: number }[]>;
+  created_at: CreatedAt;
+}
+
+/** A cancel that a node has not confirmed yet. */
+interface OwedCancelTable {
+  node_id: string;
+  ledger_id: string;
+  job_id: string;
+  owner: string;
+  pipeline: number;
+  task_group: number;
+  /** What it ends, and everything below. */
+  execution: number;
+  /** Drawn for the cancel: a deployment of the execution that is still under way is fenced off by it (I9). */
+  epoch: number;
+  attempt: Generated<number>;
+  savepoint: Generated<boolean>;
+  /** The job does not wait for it any more. */
+  given_up: Generated<boolean>;
+  not_before: Date | null;
+  last_error: string | null;
+  since: CreatedAt;
 }

@@ -6,6 +6,7 @@ import { Coordinator } from './coordinator.js';
 import { Databases } from './databases.js';
 import { StewardError } from './errors.js';
 import { Heals } from './heals.js';
+import { Jobs } from './jobs.js';
 import { Nodes } from './nodes.js';
 import { Operations } from './operations.js';
 import { OptimizerGroups } from './optimizer-groups.js';
@@ -44,6 +45,7 @@ export class StewardClient {
   readonly heals: Heals;
   readonly schedules: Schedules;
   readonly optimizerGroups: OptimizerGroups;
+  readonly jobs: Jobs;
   readonly #credentials: Credentials;
   readonly #coordinator: Coordinator;
   readonly #target: TemporalTarget;
@@ -60,6 +62,7 @@ export class StewardClient {
     this.nodes = new Nodes(this.#coordinator, this.#credentials);
     this.operations = new Operations(this.#coordinator, temporal);
     this.databases = new Databases(this.#coordinator, temporal, this.operations, actor);
+    this.jobs = new Jobs(this.#coordinator, temporal, this.operations, actor);
     this.sweeps = new Sweeps(temporal, this.operations, actor);
     this.tables = new Tables(this.#coordinator, temporal, this.operations, actor);
     this.heals = new Heals(this.#coordinator, temporal, this.operations, actor);

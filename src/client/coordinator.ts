@@ -3,6 +3,7 @@ import { RpcConnection } from '../rpc/connection.js';
 import type { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
 import { HealService } from '../rpc/gen/steward/coordinator/v1/heal_pb.js';
+import { JobService } from '../rpc/gen/steward/coordinator/v1/jobs_pb.js';
 import { OptimizerGroupService } from '../rpc/gen/steward/coordinator/v1/optimizer_groups_pb.js';
 import { TableService } from '../rpc/gen/steward/coordinator/v1/tables_pb.js';
 import { StewardError } from './errors.js';
@@ -16,6 +17,7 @@ export class Coordinator {
   readonly #heals: Client<typeof HealService>;
   readonly #tables: Client<typeof TableService>;
   readonly #optimizerGroups: Client<typeof OptimizerGroupService>;
+  readonly #jobs: Client<typeof JobService>;
   readonly #name: string;
 
   /** @throws StewardError INVALID_INPUT when the URL is none */
@@ -36,6 +38,7 @@ export class Coordinator {
     this.#heals = createClient(HealService, this.#connection.transport);
     this.#tables = createClient(TableService, this.#connection.transport);
     this.#optimizerGroups = createClient(OptimizerGroupService, this.#connection.transport);
+    this.#jobs = createClient(JobService, this.#connection.transport);
   }
 
   /** Asks; what fails becomes a StewardError. */
@@ -53,6 +56,10 @@ export class Coordinator {
 
   askOptimizerGroups<T>(question: (groups: Client<typeof OptimizerGroupService>) => Promise<T>): Promise<T> {
     return this.#answer(() => question(this.#optimizerGroups));
+  }
+
+  askJobs<T>(question: (jobs: Client<typeof JobService>) => Promise<T>): Promise<T> {
+    return this.#answer(() => question(this.#jobs));
   }
 
   async #answer<T>(question: () => Promise<T>): Promise<T> {

@@ -154,6 +154,7 @@ const FAILURE_CODES = {
   Rejected: 'REJECTED',
   RegionGroupsIncomplete: 'INCOMPLETE',
   NotCancellable: 'REJECTED',
+  JobFailed: 'FAILED',
 } as const satisfies Record<FailureType, StewardErrorCode>;
 
 function fromApplicationFailure(failure: ApplicationFailureLike): StewardError {
@@ -173,6 +174,7 @@ function fromApplicationFailure(failure: ApplicationFailureLike): StewardError {
         details,
       });
     case 'INCOMPLETE':
+    case 'FAILED':
     case undefined:
       return new StewardError(code ?? 'FAILED', failure.message, { cause: failure, details });
   }

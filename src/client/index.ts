@@ -1,6 +1,8 @@
 /** The typed client of Steward. {@link StewardClient} is where to begin. */
 
 export type { Planning } from '../../activities/optimizing.js';
+export type { JobEnd, JobResult } from '../../workflows/jobs/run-job.js';
+export type { JobSweepResult } from '../../workflows/jobs/sweep-jobs.js';
 export type { HealResult } from '../../workflows/optimizing/heal-stuck-commits.js';
 export type { CreationResult } from '../../workflows/regions/create-region-groups.js';
 export type { DatabaseDeletionResult } from '../../workflows/regions/delete-database.js';
@@ -9,6 +11,8 @@ export type { RecreationResult } from '../../workflows/regions/recreate-missing-
 export type { RemovalResult } from '../../workflows/regions/remove-region-groups.js';
 export type { SweepResult } from '../../workflows/regions/sweep-replicas.js';
 export { readTransport, type TransportSettings } from '../model/transport.js';
+export type { JobSpec } from '../rules/job-spec.js';
+export type { JobState, TaskGroupState } from '../rules/job-states.js';
 export type { GroupSettings } from '../rules/keeping.js';
 export type { Holder, HolderRef, RegionKind } from '../rules/words.js';
 export { type ConnectOptions, StewardClient } from './client.js';
@@ -16,6 +20,7 @@ export type { Databases } from './databases.js';
 export { describeHolder, StewardError, type StewardErrorCode, type StewardErrorOptions } from './errors.js';
 export { FAULTS_NOT_ALLOWED, type Fault, type FaultKind, type NodeFaults } from './faults.js';
 export type { HealBreaker, HealOptions, HealStatus, Heals } from './heals.js';
+export type { JobDescription, JobStatus, JobSubmission, Jobs } from './jobs.js';
 export type * from './model.js';
 export type { Nodes } from './nodes.js';
 export {

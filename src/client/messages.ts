@@ -6,7 +6,7 @@ import {
   RegionGroupKind,
   type RegionGroup as RegionGroupMessage,
 } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
-import type { Holder, RegionWorkflow } from '../rules/words.js';
+import type { Holder, HoldingWorkflow } from '../rules/words.js';
 import type { Database, Node, RegionGroup, Replica } from './model.js';
 
 /** What the coordinator answers, as the client's plain data. */
@@ -61,7 +61,7 @@ export function regionGroupFrom(group: RegionGroupMessage): RegionGroup {
 }
 
 export function holderFrom({ workflowId, firstRunId, workflowType, actor, since }: HolderMessage): Holder {
-  return { workflowId, firstRunId, workflowType: workflowType as RegionWorkflow, actor, since: iso(since) };
+  return { workflowId, firstRunId, workflowType: workflowType as HoldingWorkflow, actor, since: iso(since) };
 }
 
 function iso(timestamp: Timestamp | undefined): string {

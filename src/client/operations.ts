@@ -26,6 +26,9 @@ const WORKFLOW_TYPES = Object.keys({
   sweepTables: true,
   keepOptimizerGroup: true,
   ensureKeepers: true,
+  runJob: true,
+  purgeJobState: true,
+  sweepJobs: true,
 } satisfies Record<OperationType, true>);
 
 /** A worker that is busy or away must not hold up a description. */

@@ -10,7 +10,7 @@ import {
 import type { SearchAttributePair } from '@temporalio/common';
 import { decodeOptionalSinglePayload } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import { stewardActor, stewardDatabase, stewardResource } from '../../workflows/search-attributes.js';
-import type { Holder, RegionWorkflow } from '../rules/words.js';
+import type { Holder, HoldingWorkflow } from '../rules/words.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { describeHolder, StewardError } from './errors.js';
 
@@ -37,7 +37,7 @@ const WORKFLOW_TASK_TIMEOUT = '3s';
 
 /** What a client starts: what claims regions, and what looks after them. */
 export type OperationType =
-  | RegionWorkflow
+  | HoldingWorkflow
   | 'sweepReplicas'
   | 'drainLegacyQueue'
   | 'planOptimizing'
@@ -45,7 +45,9 @@ export type OperationType =
   | 'healStuckCommits'
   | 'keepOptimizerGroup'
   | 'ensureKeepers'
-  | 'sweepTables';
+  | 'sweepTables'
+  | 'purgeJobState'
+  | 'sweepJobs';
 
 /** A workflow to start. */
 export interface Start {
@@ -241,7 +243,7 @@ export function holderOf(description: WorkflowExecutionDescription): Holder {
   return {
     workflowId: description.workflowId,
     firstRunId: description.raw.workflowExecutionInfo?.firstRunId || description.runId,
-    workflowType: description.type as RegionWorkflow,
+    workflowType: description.type as HoldingWorkflow,
     actor: description.typedSearchAttributes.get(stewardActor) ?? 'unknown',
     since: description.startTime.toISOString(),
   };

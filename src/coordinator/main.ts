@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
-import { migrateCatalog, openCatalog } from '../catalog/catalog.js';
+import { catalogId, migrateCatalog, openCatalog } from '../catalog/catalog.js';
 import type { Logger } from '../log.js';
 import { readSettings } from '../model/settings.js';
 import { readTransport, TRANSPORT_FLAGS } from '../model/transport.js';
@@ -8,20 +8,25 @@ import { runProcess } from '../process.js';
 import { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
 import { HealService } from '../rpc/gen/steward/coordinator/v1/heal_pb.js';
+import { JobService } from '../rpc/gen/steward/coordinator/v1/jobs_pb.js';
 import { OptimizerGroupService } from '../rpc/gen/steward/coordinator/v1/optimizer_groups_pb.js';
 import { OptimizingService } from '../rpc/gen/steward/coordinator/v1/optimizing_pb.js';
 import { NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
 import { TableService } from '../rpc/gen/steward/coordinator/v1/tables_pb.js';
+import { TaskGroupService } from '../rpc/gen/steward/coordinator/v1/task_groups_pb.js';
 import { checkListening } from '../rpc/plain-text.js';
 import { RpcServer } from '../rpc/server.js';
 import { catalogService } from './catalog-service.js';
 import { CommitStarter } from './commit-starter.js';
 import { healService } from './heal-service.js';
+import { jobService } from './job-service.js';
+import { JobSignals } from './job-signals.js';
 import { optimizerGroupService } from './optimizer-group-service.js';
 import { optimizingService } from './optimizing-service.js';
 import { nodeRegistryService } from './registry-service.js';
 import { Settler } from './settler.js';
 import { tableService } from './table-service.js';
+import { taskGroupService } from './task-group-service.js';
 
 /** For calls that are being answered when the coordinator stops. */
 const ANSWER_GRACE_MS = 1000;
@@ -46,6 +51,8 @@ await runProcess('coordinator', async (log, stopping) => {
 
   const commits = new CommitStarter(settings.taskQueue);
   const settler = new Settler(catalog, commits, log);
+  const signals = new JobSignals(log);
+  const id = await catalogId(catalog);
   const server = new RpcServer(
     {
       interceptors: [translateErrors(log)],
@@ -56,6 +63,8 @@ await runProcess('coordinator', async (log, stopping) => {
         router.service(OptimizerGroupService, optimizerGroupService(catalog));
         router.service(TableService, tableService(catalog, settings, log));
         router.service(HealService, healService(catalog, log));
+        router.service(TaskGroupService, taskGroupService(catalog, id, signals, log));
+        router.service(JobService, jobService(catalog));
       },
     },
     credentials,
@@ -69,6 +78,7 @@ await runProcess('coordinator', async (log, stopping) => {
       credentials.close();
       await settler.idle();
       await commits.close();
+      await signals.close();
       await catalog.destroy();
     }),
   };

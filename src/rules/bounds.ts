@@ -33,3 +33,10 @@ export const COLUMN_TYPE =
   /^(BOOLEAN|TINYINT|SMALLINT|INTEGER|BIGINT|FLOAT|DOUBLE|DECIMAL\(\d{1,2},\d{1,2}\)|VARCHAR|BLOB|UUID|DATE|TIME|TIMESTAMP|TIMESTAMP WITH TIME ZONE)$/;
 /** Bytes of one file that is ingested. */
 export const MAX_INGESTED_BYTES = 1 << 30;
+export const MAX_PIPELINES = 100;
+/** Task groups of a job: what one Submit takes, and a job's rows in one transaction. */
+export const MAX_TASK_GROUPS = 250;
+export const MAX_SOURCE_FILES = 5_000;
+export const MAX_RETRY_TIMES = 1_000;
+/** As it stands in operation ids. */
+export const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;

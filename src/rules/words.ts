@@ -18,9 +18,12 @@ export type RegionWorkflow =
   | 'removeRegionGroups'
   | 'deleteDatabase';
 
+/** The workflows that hold something others may be refused because of. A job's first run id is the owner of its rows. */
+export type HoldingWorkflow = RegionWorkflow | 'runJob';
+
 /** A holder as people are told of it. */
 export interface Holder extends HolderRef {
-  readonly workflowType: RegionWorkflow;
+  readonly workflowType: HoldingWorkflow;
   readonly actor: string;
   /** ISO 8601, by the catalog's clock. */
   readonly since: string;

@@ -5,6 +5,7 @@ import {
   ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import type { SweepReplicasInput } from '../rules/input.js';
+import type { SweepJobsInput } from '../rules/job-input.js';
 import type { EnsureKeepersInput } from '../rules/keeper-input.js';
 import {
   type HealStuckCommitsInput,
@@ -19,6 +20,7 @@ export type StewardSchedule = { readonly scheduleId: string; readonly everyMs: n
   | { readonly workflowType: 'sweepReplicas'; readonly input: SweepReplicasInput }
   | { readonly workflowType: 'planOptimizing'; readonly input: PlanOptimizingInput }
   | { readonly workflowType: 'healStuckCommits'; readonly input: HealStuckCommitsInput }
+  | { readonly workflowType: 'sweepJobs'; readonly input: SweepJobsInput }
   | { readonly workflowType: 'sweepTables'; readonly input: SweepTablesInput }
   | { readonly workflowType: 'ensureKeepers'; readonly input: EnsureKeepersInput }
 );
@@ -55,6 +57,12 @@ export const SCHEDULES: readonly StewardSchedule[] = [
   {
     scheduleId: 'steward/ensure-keepers',
     workflowType: 'ensureKeepers',
+    everyMs: MINUTE_MS,
+    input: { actor: ACTOR },
+  },
+  {
+    scheduleId: 'steward/sweep-jobs',
+    workflowType: 'sweepJobs',
     everyMs: MINUTE_MS,
     input: { actor: ACTOR },
   },

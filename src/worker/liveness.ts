@@ -19,3 +19,15 @@ export function isOpenBy(client: Client): IsOpen {
     }
   };
 }
+
+/** Whether anything runs under a workflow id, by describing it. */
+export function runsBy(client: Client): (workflowId: string) => Promise<boolean> {
+  return async (workflowId) => {
+    try {
+      return OPEN.has((await client.workflow.getHandle(workflowId).describe()).status.name);
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return false;
+      throw error;
+    }
+  };
+}

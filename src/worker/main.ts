@@ -3,12 +3,15 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, type TelemetryOptions, Worker } from '@temporalio/worker';
 import { createEnsureKeepersActivities } from '../../activities/ensure-keepers.js';
 import { createHealActivities } from '../../activities/heal.js';
+import { createJobActivities } from '../../activities/jobs.js';
 import { createKeeperActivities } from '../../activities/keep-optimizers.js';
 import { createLegacyQueueActivities } from '../../activities/legacy-queue.js';
 import { createOptimizingActivities } from '../../activities/optimizing.js';
 import { createRegionActivities } from '../../activities/regions.js';
 import { createSweepActivities } from '../../activities/sweep.js';
+import { createSweepJobsActivities } from '../../activities/sweep-jobs.js';
 import { catalogId, openCatalog } from '../catalog/catalog.js';
+import { ReferenceJobEngine } from '../engines/reference/jobs.js';
 import { ReferenceOptimizerEngine } from '../engines/reference/optimizers.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
 import { createLogger, type Logger } from '../log.js';
@@ -24,7 +27,7 @@ import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
 import { loadContainers } from './containers.js';
 import { startKeeperBy } from './keepers.js';
-import { isOpenBy } from './liveness.js';
+import { isOpenBy, runsBy } from './liveness.js';
 
 /** The Temporal worker process: runs workflows and activities until it is told to stop, then lets them finish. */
 await runProcess('worker', async (log, stopping) => {
@@ -53,6 +56,12 @@ await runProcess('worker', async (log, stopping) => {
     settings,
     log: createLogger('regions'),
   };
+  const jobs = {
+    ...dependencies,
+    engine: new ReferenceJobEngine(clients),
+    runs: runsBy(client),
+    log: createLogger('jobs'),
+  };
   const worker = await Worker.create({
     connection,
     namespace,
@@ -67,6 +76,8 @@ await runProcess('worker', async (log, stopping) => {
         startKeeper: startKeeperBy(client, settings.taskQueue),
         log: createLogger('optimizers'),
       }),
+      ...createJobActivities(jobs),
+      ...createSweepJobsActivities(jobs),
       ...createKeeperActivities({ ...dependencies, containers, log: createLogger('optimizers') }),
       ...createOptimizingActivities({ catalog, settings, log: createLogger('optimizing') }),
       ...createHealActivities({

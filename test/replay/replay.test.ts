@@ -17,7 +17,15 @@ test('every workflow has a recorded history', () => {
 });
 
 test.each(recorded)('%s replays on the code of today', async (name) => {
-  const history: unknown = JSON.parse(readFileSync(`${HISTORIES}/${name}`, 'utf8'));
+  const history = JSON.parse(readFileSync(`${HISTORIES}/${name}`, 'utf8')) as RecordedHistory;
   const bundle = { codePath: fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url)) };
-  await Worker.runReplayHistory({ workflowBundle: bundle }, history);
+  const { workflowId } = history.events[0]!.workflowExecutionStartedEventAttributes;
+  // A job's workflow refuses to run under another id than its own.
+  await Worker.runReplayHistory({ workflowBundle: bundle }, history, workflowId);
 });
+
+interface RecordedHistory {
+  readonly events: readonly {
+    readonly workflowExecutionStartedEventAttributes: { readonly workflowId: string };
+  }[];
+}

@@ -1,0 +1,108 @@
+import { heartbeat } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import { claimJob } from '../src/catalog/jobs/claim.js';
+import { judgeJob, oweCancels, settleEnding, stopJob } from '../src/catalog/jobs/ending.js';
+import { type JobKey, type JobStanding, readJob } from '../src/catalog/jobs/rows.js';
+import { scheduleJob, settleDeployment } from '../src/catalog/jobs/scheduling.js';
+import { purgeJob } from '../src/catalog/jobs/tombstones.js';
+import type { RunJobInput } from '../src/rules/job-input.js';
+import { notReady } from './not-ready.js';
+import { type JobDependencies, JobPass, type PassReport } from './reconcile-jobs.js';
+
+export type JobActivities = ReturnType<typeof createJobActivities>;
+
+const NO_NODE_RETRY_MS = 1_000;
+
+/**
+ * The activities of runJob and purgeJobState. Each may be repeated at any moment, and answers how the job stands
+ * afterwards.
+ */
+export function createJobActivities(dependencies: JobDependencies) {
+  const { catalog, settings, log } = dependencies;
+  return {
+    claimJob: (input: RunJobInput & { readonly owner: string }, resume: boolean) =>
+      claimJob(catalog, input, { resume }, log),
+
+    /** Gives each task group a node; while there is none that lives and runs task groups, that is the blocker. */
+    async scheduleJob(key: JobKey): Promise<JobStanding> {
+      const answer = await scheduleJob(catalog, key, settings.nodeTimeoutMs, log);
+      if (answer === 'NO_NODE') {
+        throw notReady(`job ${key.jobId}: BLOCKED: no live node runs task groups`, NO_NODE_RETRY_MS);
+      }
+      return known(key, answer);
+    },
+
+    /** Brings every task group to run where it was placed, or finds that one cannot. */
+    async deployJob(key: JobKey, execution: number): Promise<JobStanding> {
+      const report = await (await passOf(key, execution))?.deploy();
+      const standing = known(key, await settleDeployment(catalog, key, execution, log));
+      if (standing.state !== 'SCHEDULED' || standing.execution !== execution) return standing;
+      throw stillOpen(key, 'being deployed', report);
+    },
+
+    /** Looks after a running job until there is something to decide: asked again and again, at no cost in history. */
+    async superviseJob(key: JobKey, execution: number): Promise<JobStanding> {
+      const report = await (await passOf(key, execution))?.supervise();
+      const standing = known(key, await judgeJob(catalog, key, execution, log));
+      if (standing.state !== 'RUNNING' || standing.execution !== execution) return standing;
+      throw stillOpen(key, 'running', report);
+    },
+
+    judgeJob: async (key: JobKey, execution: number): Promise<JobStanding> =>
+      known(key, await judgeJob(catalog, key, execution, log)),
+
+    stopJob: async (key: JobKey, to: 'CANCELING' | 'DOING_SAVEPOINT'): Promise<JobStanding> =>
+      known(key, await stopJob(catalog, key, to, log)),
+
+    /** Ends what still runs of a job that is FAILING, CANCELING or DOING_SAVEPOINT, and then the job, or starts it again. */
+    async endJob(key: JobKey): Promise<JobStanding> {
+      await oweCancels(catalog, key, log);
+      const job = await readJob(catalog, key);
+      const report = job && (await (await passOf(key, job.execution))?.cancel());
+      if (report !== undefined && report.open > 0) throw stillOpen(key, 'being cancelled', report);
+      return known(key, await settleEnding(catalog, key, log));
+    },
+
+    /** Deletes the rows of this owner; a failure is logged, and tried again. */
+    async purgeJob(key: JobKey): Promise<'PURGED' | 'GONE'> {
+      try {
+        const purged = await purgeJob(catalog, key);
+        if (purged.kind === 'RUNNING') {
+          throw ApplicationFailure.nonRetryable(
+            `job ${key.jobId} of owner ${key.owner} is ${purged.state}: only what is over is purged`,
+            'Rejected',
+            'JOB_RUNNING',
+          );
+        }
+        log.info({ job: key.jobId, owner: key.owner, ...purged }, 'job state purged');
+        return purged.kind;
+      } catch (error) {
+        log.warn({ job: key.jobId, owner: key.owner, err: error }, 'job state not purged: it is tried again');
+        throw error;
+      }
+    },
+  };
+
+  /** A pass over the job's nodes; undefined when the job is at another execution by now. */
+  async function passOf(key: JobKey, execution: number): Promise<JobPass | undefined> {
+    const job = await readJob(catalog, key);
+    if (job === undefined || job.execution !== execution) return undefined;
+    return new JobPass(dependencies, key, execution, job.spec, () => heartbeat());
+  }
+}
+
+function stillOpen({ jobId }: JobKey, what: string, report: PassReport | undefined): ApplicationFailure {
+  const { open = 0, blockers = [], delayMs = 200 } = report ?? {};
+  const blocked = blockers.length > 0 ? `: BLOCKED: ${blockers.join('; ')}` : '';
+  return notReady(`job ${jobId}: ${open} task groups ${what}${blocked}`, delayMs);
+}
+
+/** Rows of a job that runs never leave the catalog: only a restore to an older point takes them. */
+function known(key: JobKey, standing: JobStanding | 'GONE'): JobStanding {
+  if (standing !== 'GONE') return standing;
+  throw ApplicationFailure.nonRetryable(
+    `CATALOG_BEHIND: the catalog does not know job ${key.jobId} of owner ${key.owner}: it was restored to an older point`,
+    'Rejected',
+    'CATALOG_BEHIND',
+  );
+}

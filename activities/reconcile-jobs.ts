@@ -1,0 +1,436 @@
+import type { Catalog } from '../src/catalog/catalog.js';
+import { type CancelNews, type OwedCancel, owedCancels, recordCancel } from '../src/catalog/jobs/cancels.js';
+import { lastCheckpoints } from '../src/catalog/jobs/checkpoints.js';
+import type { JobKey } from '../src/catalog/jobs/rows.js';
+import {
+  type PlacedTaskGroup,
+  placedTaskGroups,
+  recordNews,
+  type TaskGroupNews,
+} from '../src/catalog/jobs/task-groups.js';
+import type { JobEngine, TaskGroupOnNode, TaskGroupOperation } from '../src/engines/jobs.js';
+import {
+  type EngineNode,
+  NodeMismatch,
+  NodeUnreachable,
+  type OperationStatus,
+} from '../src/engines/nodes.js';
+import type { Logger } from '../src/log.js';
+import type { Settings } from '../src/model/settings.js';
+import { SUBMIT_BATCH } from '../src/rules/bounds.js';
+import type { JobSpec } from '../src/rules/job-spec.js';
+import { formatOperationId, taskGroupPath } from '../src/rules/operation-id.js';
+import { pollDelayMs } from '../src/rules/pace.js';
+
+export interface JobDependencies {
+  readonly catalog: Catalog;
+  readonly catalogId: string;
+  readonly engine: JobEngine;
+  readonly settings: Pick<Settings, 'nodeTimeoutMs'>;
+  readonly log: Logger;
+}
+
+/** What one pass over a job's nodes left open, for people (I8), and when the next one is worth making. */
+export interface PassReport {
+  readonly open: number;
+  readonly blockers: readonly string[];
+  readonly delayMs: number;
+}
+
+const LATEST_MS = 2_000;
+
+/**
+ * One pass over all nodes of a job: each is asked once, at the same time as the others. Keeps no state: whoever makes the
+ * next pass goes on where the catalog and the ledgers stand.
+ */
+export class JobPass {
+  #open = 0;
+  #delayMs = LATEST_MS;
+  readonly #blockers = new Set<string>();
+
+  constructor(
+    private readonly dependencies: JobDependencies,
+    private readonly key: JobKey,
+    private readonly execution: number,
+    private readonly spec: JobSpec,
+    private readonly onNode: () => void = () => {},
+  ) {}
+
+  /** Asks every node to start what was placed on it: one Submit for each. */
+  async deploy(): Promise<PassReport> {
+    const placed = await this.#placed(['DEPLOYING']);
+    const restore = await lastCheckpoints(this.dependencies.catalog, this.key, { before: this.execution });
+    const owed = await this.#owed();
+    await this.#eachNode(placed, async (node, all) => {
+      const present = await this.#dropLost(all, 'the deployment was not answered');
+      if (present.length === 0) return;
+      const debts = owed.filter((one) => one.node.nodeId === node.nodeId);
+      if ((await this.#settle(node, debts)) > 0) {
+        // What ran before on this node must be over first.
+        return this.#wait(present.length, `${node.nodeId} has not confirmed what is to be cancelled`, 200);
+      }
+      await this.#asking(node, present, async () => {
+        const operations = present.map((one) => this.#deployment(one, restore));
+        const statuses = await this.#submit(node, operations);
+        await this.#record(present.flatMap((one, index) => this.#deployed(one, statuses[index]!)));
+      });
+    });
+    return this.#report();
+  }
+
+  /** Looks at what the nodes run: progress, ends, and what is not executed any more or makes no progress (zombies). */
+  async supervise(): Promise<PassReport> {
+    const placed = await this.#placed(['RUNNING']);
+    const owed = await this.#owed();
+    await this.#eachNode(placed, async (node, all) => {
+      const present = all.filter(({ otherLedger }) => !otherLedger);
+      await this.#record(all.filter(({ otherLedger }) => otherLedger).map(diskGone));
+      await this.#asking(node, present, async () => {
+        const { catalogId, engine } = this.dependencies;
+        const listed = await engine.listTaskGroups(node, catalogId, this.key.jobId);
+        await this.#record(present.flatMap((one) => this.#seen(one, listed)));
+      });
+    });
+    // What is owed to nodes that came back is delivered; the job does not wait for it.
+    const counted = this.#open;
+    for (const [node, debts] of byNode(owed)) await this.#settle(node, debts);
+    this.#open = counted;
+    this.#delayMs = Math.min(this.#delayMs, Math.max(50, this.spec.env.progressTimeoutMs / 4));
+    return this.#report();
+  }
+
+  /** Asks the nodes to end what they are owed to be told; what is lost, or takes too long, is not waited for. */
+  async cancel(): Promise<PassReport> {
+    const owed = await this.#owed();
+    await Promise.all(
+      [...byNode(owed)].map(async ([node, debts]) => {
+        this.#open += await this.#settle(node, debts);
+        this.onNode();
+      }),
+    );
+    return this.#report();
+  }
+
+  #placed(states: readonly ('DEPLOYING' | 'RUNNING')[]): Promise<PlacedTaskGroup[]> {
+    const { catalog, settings } = this.dependencies;
+    return placedTaskGroups(catalog, this.key, states, settings.nodeTimeoutMs);
+  }
+
+  #owed(): Promise<OwedCancel[]> {
+    const { catalog, settings } = this.dependencies;
+    return owedCancels(catalog, { jobId: this.key.jobId }, settings.nodeTimeoutMs);
+  }
+
+  async #eachNode(
+    placed: readonly PlacedTaskGroup[],
+    work: (node: EngineNode, placed: readonly PlacedTaskGroup[]) => Promise<void>,
+  ): Promise<void> {
+    await Promise.all(
+      [...byNode(placed)].map(async ([node, ones]) => {
+        await work(node, ones);
+        this.onNode();
+      }),
+    );
+  }
+
+  /** What can no longer be waited for becomes FAILED; answers the rest. */
+  async #dropLost(placed: readonly PlacedTaskGroup[], why: string): Promise<PlacedTaskGroup[]> {
+    const { progressTimeoutMs } = this.spec.env;
+    const lost = placed.filter(({ otherLedger, ageMs }) => otherLedger || ageMs > progressTimeoutMs);
+    await this.#record(
+      lost.map((one) =>
+        one.otherLedger
+          ? diskGone(one)
+          : { ...at(one), kind: 'LOST', error: `${why} for ${progressTimeoutMs} ms`, owed: true },
+      ),
+    );
+    return placed.filter((one) => !lost.includes(one));
+  }
+
+  /** Runs one call. A node that does not answer and has no heartbeat either is lost; one that lives is waited for. */
+  async #asking(
+    node: EngineNode,
+    placed: readonly PlacedTaskGroup[],
+    ask: () => Promise<void>,
+  ): Promise<void> {
+    if (placed.length === 0) return;
+    try {
+      await ask();
+    } catch (error) {
+      if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
+      if (placed[0]!.nodeAlive) {
+        const delayMs = error instanceof NodeUnreachable ? error.retryAfterMs : LATEST_MS;
+        return this.#wait(placed.length, error.message, delayMs);
+      }
+      const reason = `${node.nodeId} is lost: no heartbeat, and ${error.message}`;
+      await this.#record(placed.map((one) => ({ ...at(one), kind: 'LOST', error: reason, owed: true })));
+    }
+  }
+
+  #deployed(one: PlacedTaskGroup, status: OperationStatus): TaskGroupNews[] {
+    switch (status.state) {
+      case 'SUCCESS':
+        return [{ ...at(one), kind: 'STARTED' }];
+      case 'FAIL':
+        return [
+          {
+            ...at(one),
+            kind: 'LOST',
+            error: `not started: ${status.code}: ${status.message}`,
+            owed: status.code === 'ALREADY_EXISTS',
+          },
+        ];
+      case 'PROCESSING':
+        this.#wait(1, undefined, pollDelayMs(status.ageMs));
+        return [];
+      case 'TASK_NOT_EXIST':
+        this.#wait(1, undefined, 50);
+        return [];
+      case 'REFUSED':
+        if (status.code === 'RESOURCE_EXHAUSTED') {
+          this.#wait(1, `${one.node.nodeId} is busy: ${status.message}`, status.retryAfterMs ?? LATEST_MS);
+          return [];
+        }
+        if (status.code === 'STALE_EPOCH') {
+          this.#wait(
+            1,
+            `CATALOG_BEHIND: ${one.node.nodeId} accepted epoch ${status.highestEpoch}, the job is at ${this.execution}`,
+            LATEST_MS,
+          );
+          return [];
+        }
+        return [
+          {
+            ...at(one),
+            kind: 'LOST',
+            error: `${one.node.nodeId} refused: ${status.code}: ${status.message}`,
+            owed: false,
+          },
+        ];
+    }
+  }
+
+  #seen(one: PlacedTaskGroup, listed: readonly TaskGroupOnNode[]): TaskGroupNews[] {
+    const found = listed.find(
+      ({ pipeline, taskGroup }) => pipeline === one.pipeline && taskGroup === one.taskGroup,
+    );
+    if (found?.execution !== this.execution) {
+      const error = `RUNNING in the catalog, but ${one.node.nodeId} does not execute it`;
+      return [{ ...at(one), kind: 'LOST', error, owed: true }];
+    }
+    const { state, rowsIn, rowsOut, idleMs, error } = found;
+    if (state !== 'RUNNING') {
+      return [{ ...at(one), kind: 'ENDED', state, rowsIn, rowsOut, ...(error && { error }) }];
+    }
+    this.#open += 1;
+    const { progressTimeoutMs } = this.spec.env;
+    if (idleMs > progressTimeoutMs) {
+      const zombie = `active, but no progress for ${Math.round(idleMs)} ms (progressTimeout ${progressTimeoutMs} ms)`;
+      return [{ ...at(one), kind: 'LOST', error: zombie, owed: true }];
+    }
+    if (rowsIn <= one.rowsIn && rowsOut <= one.rowsOut) return [];
+    return [{ ...at(one), kind: 'PROGRESS', rowsIn, rowsOut }];
+  }
+
+  #record(news: readonly TaskGroupNews[]): Promise<void> {
+    const { catalog, log } = this.dependencies;
+    for (const one of news) {
+      if (one.kind !== 'LOST') continue;
+      log.warn({ job: this.key.jobId, execution: this.execution, ...one }, 'task group failed');
+    }
+    return recordNews(catalog, this.key, this.execution, news, log);
+  }
+
+  /** Delivers what a node is owed to be told; answers how much of it is to be waited for. */
+  async #settle(node: EngineNode, debts: readonly OwedCancel[]): Promise<number> {
+    const tell = (one: OwedCancel, news: CancelNews) =>
+      recordCancel(this.dependencies.catalog, one, news, this.dependencies.log);
+    const gone = debts.filter(({ otherLedger }) => otherLedger);
+    for (const one of gone)
+      await tell(one, { kind: 'OVER', error: 'the node came back with another ledger' });
+    const due = debts.filter(({ otherLedger, waitMs }) => !otherLedger && waitMs === 0);
+    const later = debts.filter(({ otherLedger, waitMs }) => !otherLedger && waitMs > 0);
+    let open = 0;
+    for (const one of later) {
+      this.#wait(0, `${one.node.nodeId} fails to cancel: ${one.lastError}`, one.waitMs);
+      open += await this.#waitedFor(one, one.lastError ?? 'the cancel fails', tell);
+    }
+    if (due.length === 0) return open;
+    let statuses: OperationStatus[];
+    try {
+      statuses = await this.#submit(
+        node,
+        due.map((one) => this.#cancelOf(one)),
+      );
+    } catch (error) {
+      if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
+      for (const one of due) {
+        if (one.nodeAlive) {
+          this.#wait(0, error.message, error instanceof NodeUnreachable ? error.retryAfterMs : LATEST_MS);
+          open += await this.#waitedFor(one, error.message, tell);
+        } else {
+          await giveUp(one, `${node.nodeId} is lost: ${error.message}`, tell);
+        }
+      }
+      return open;
+    }
+    for (const [index, one] of due.entries()) {
+      const status = statuses[index]!;
+      switch (status.state) {
+        case 'SUCCESS':
+          await tell(one, { kind: 'OVER' });
+          break;
+        case 'FAIL': {
+          const error = `${status.code}: ${status.message}`;
+          if (one.savepoint) {
+            await tell(one, { kind: 'OVER', error });
+          } else {
+            await tell(one, { kind: 'AGAIN', error });
+            this.#wait(0, `${node.nodeId} fails to cancel: ${error}`, 200);
+            open += 1;
+          }
+          break;
+        }
+        case 'REFUSED':
+          if (status.code === 'STALE_EPOCH') {
+            // Something newer was accepted there since: what this one was to end is over.
+            await tell(one, { kind: 'OVER' });
+            break;
+          }
+          this.#wait(
+            0,
+            `${node.nodeId} refuses to cancel: ${status.message}`,
+            status.retryAfterMs ?? LATEST_MS,
+          );
+          open += await this.#waitedFor(one, status.message, tell);
+          break;
+        case 'PROCESSING':
+        case 'TASK_NOT_EXIST':
+          this.#wait(0, undefined, pollDelayMs(status.state === 'PROCESSING' ? status.ageMs : 0));
+          open += await this.#waitedFor(one, 'the cancel takes too long', tell);
+          break;
+      }
+    }
+    return open;
+  }
+
+  /** 1 as long as a cancel is waited for; after the progress time-out the job goes on without its answer. */
+  async #waitedFor(
+    one: OwedCancel,
+    why: string,
+    tell: (one: OwedCancel, news: CancelNews) => Promise<void>,
+  ): Promise<number> {
+    if (one.ageMs <= this.spec.env.progressTimeoutMs) return 1;
+    await giveUp(one, why, tell);
+    return 0;
+  }
+
+  async #submit(node: EngineNode, operations: readonly TaskGroupOperation[]): Promise<OperationStatus[]> {
+    const statuses: OperationStatus[] = [];
+    for (let from = 0; from < operations.length; from += SUBMIT_BATCH) {
+      statuses.push(
+        ...(await this.dependencies.engine.submit(node, operations.slice(from, from + SUBMIT_BATCH))),
+      );
+    }
+    return statuses;
+  }
+
+  #deployment(
+    { pipeline, taskGroup, attempt, node }: PlacedTaskGroup,
+    restore: Awaited<ReturnType<typeof lastCheckpoints>>,
+  ): TaskGroupOperation {
+    const plan = this.spec.pipelines.find((one) => one.pipeline === pipeline)!;
+    const { source } = plan.taskGroups.find((one) => one.taskGroup === taskGroup)!;
+    const last = restore.find((one) => one.pipeline === pipeline && one.task_group === taskGroup);
+    return {
+      ...this.#operation('deploy-task-group', {
+        pipeline,
+        taskGroup,
+        nodeId: node.nodeId,
+        epoch: this.execution,
+        attempt,
+      }),
+      change: {
+        verb: 'deploy-task-group',
+        owner: this.key.owner,
+        source,
+        transform: plan.transform,
+        sink: plan.sink,
+        parallelism: plan.parallelism,
+        ...(plan.checkpointIntervalMs !== undefined && { checkpointIntervalMs: plan.checkpointIntervalMs }),
+        ...(last && {
+          restore: {
+            checkpointId: last.checkpoint_id,
+            position: last.position,
+            parts: last.parts,
+            rowsIn: last.rows_in,
+            rowsOut: last.rows_out,
+          },
+        }),
+      },
+    };
+  }
+
+  #cancelOf({ pipeline, taskGroup, epoch, attempt, savepoint, node }: OwedCancel): TaskGroupOperation {
+    return {
+      ...this.#operation('cancel-task-group', { pipeline, taskGroup, nodeId: node.nodeId, epoch, attempt }),
+      change: { verb: 'cancel-task-group', savepoint },
+    };
+  }
+
+  #operation(
+    verb: 'deploy-task-group' | 'cancel-task-group',
+    of: { pipeline: number; taskGroup: number; nodeId: string; epoch: number; attempt: number },
+  ): Pick<TaskGroupOperation, 'operationId' | 'epoch' | 'location'> {
+    const { catalogId } = this.dependencies;
+    const location = { catalogId, jobId: this.key.jobId, pipeline: of.pipeline, taskGroup: of.taskGroup };
+    const { nodeId, epoch, attempt } = of;
+    return {
+      operationId: formatOperationId({ verb, path: taskGroupPath(location), nodeId, epoch, attempt }),
+      epoch,
+      location,
+    };
+  }
+
+  #wait(open: number, blocker: string | undefined, delayMs: number): void {
+    this.#open += open;
+    this.#delayMs = Math.min(this.#delayMs, delayMs);
+    if (blocker !== undefined) this.#blockers.add(blocker);
+  }
+
+  #report(): PassReport {
+    return {
+      open: this.#open,
+      blockers: [...this.#blockers],
+      delayMs: Math.max(10, Math.ceil(this.#delayMs)),
+    };
+  }
+}
+
+function at({ pipeline, taskGroup }: PlacedTaskGroup): Pick<PlacedTaskGroup, 'pipeline' | 'taskGroup'> {
+  return { pipeline, taskGroup };
+}
+
+function diskGone(one: PlacedTaskGroup): TaskGroupNews {
+  return { ...at(one), kind: 'LOST', error: `${one.node.nodeId} came back with another ledger`, owed: false };
+}
+
+/** Told once: the debt stays, and is delivered whenever the node answers. */
+async function giveUp(
+  one: OwedCancel,
+  error: string,
+  tell: (one: OwedCancel, news: CancelNews) => Promise<void>,
+): Promise<void> {
+  if (one.givenUp) return;
+  await tell(one, { kind: 'GIVEN_UP', error });
+}
+
+function byNode<T extends { readonly node: EngineNode }>(ones: readonly T[]): Map<EngineNode, T[]> {
+  const nodes = new Map<string, [EngineNode, T[]]>();
+  for (const one of ones) {
+    const known = nodes.get(one.node.nodeId);
+    if (known === undefined) nodes.set(one.node.nodeId, [one.node, [one]]);
+    else known[1].push(one);
+  }
+  return new Map(nodes.values());
+}

@@ -147,6 +147,7 @@ test('killed when committed and not published, and restored elsewhere: the next 
     const end = await endOf(other, 2);
     expect(end).toMatchObject({ state: 2, rowsIn: BigInt(ROWS), rowsOut: BigInt(ROWS), checkpointId: 2n });
     expect(idsIn(site.sink())).toEqual(numbers(1, ROWS));
+    expect(stagedIn(site.sink())).toEqual([]);
     await site.node.restart();
     await eventually('the old one is told', async () => (await taskGroup(site.node)).acknowledged);
     await eventually('nothing is staged', () => stagedIn(site.sink()).length === 0);

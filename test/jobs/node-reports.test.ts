@@ -25,9 +25,9 @@ async function start(...flags: string[]): Promise<void> {
   site.coordinator.claim(locationOf(), 1);
 }
 
-function short(execution = 1) {
+function short(execution = 1, job = 'job') {
   const path = writeCsv(`${site.directory}/in.csv`, 1, 10);
-  return deployment({ execution, directory: site.sink(), source: files('csv', path) });
+  return deployment({ job, execution, directory: site.sink(), source: files('csv', path) });
 }
 
 test('an end is told until it is acknowledged, over restarts of the node and of the coordinator', async () => {
@@ -75,13 +75,19 @@ test('an acknowledged end is forgotten after the retention; the ledger still ans
 test('an end that nobody acknowledges is kept, until a higher execution supersedes it; a late acknowledgement harms nobody', async () => {
   await start('--task-group-retention-ms', '100');
   const { coordinator, node } = site;
-  coordinator.notifyGate = 'swallowed';
+  coordinator.deafTo = 'job';
   await finish(node, short());
   await eventually('it is told', () => coordinator.notifications.length === 1);
+  coordinator.claim(locationOf('later'), 1);
+  await finish(node, short(1, 'later'));
+  await eventually('a later one is told and forgotten', async () => {
+    return coordinator.notifications.length > 1 && (await listed(node, 'later')).length === 0;
+  });
   expect(await taskGroup(node)).toMatchObject({ state: 2, acknowledged: false });
+  coordinator.notifications.splice(1);
   coordinator.claim(locationOf(), 2);
   await finish(node, deployment({ execution: 2, directory: site.sink(), intervalMs: 50 }));
-  coordinator.notifyGate = 'open';
+  coordinator.deafTo = undefined;
   await eventually('progress', async () => (await taskGroup(node)).checkpointId > 2n);
   expect(await taskGroup(node)).toMatchObject({ execution: 2n, state: 1, acknowledged: false });
   await finish(node, cancellation({ execution: 2 }));

@@ -27,6 +27,8 @@ export class TaskGroupCoordinator {
   commitCalls = 0;
   commitGate: Gate = 'open';
   notifyGate: Gate = 'open';
+  /** What is told of this job is never answered. */
+  deafTo: string | undefined;
   readonly #present = new Map<string, bigint>();
   readonly #last = new Map<string, CommitCheckpointRequest>();
   readonly #sessions = new Set<ServerHttp2Session>();
@@ -54,7 +56,8 @@ export class TaskGroupCoordinator {
       },
       notifyTaskStatus: async (request, { signal }) => {
         this.notifications.push(request);
-        await pass(this.notifyGate === 'answer lost' ? 'swallowed' : this.notifyGate, signal);
+        const isDeaf = this.deafTo === request.taskGroup?.taskGroup?.jobId;
+        await pass(isDeaf || this.notifyGate === 'answer lost' ? 'swallowed' : this.notifyGate, signal);
         return { stale: false };
       },
     };

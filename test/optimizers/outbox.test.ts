@@ -51,6 +51,8 @@ describe('an optimizer that is killed', () => {
         expect(bench.coordinator.resultOf('p1/1')).toEqual({ error: 'the optimizer ended while it merged' });
         expect(bench.outputs()).toEqual([]);
       } else {
+        const outputs = [{ path: task.output, rows: 30, bytes: expect.any(Number) as number }];
+        expect(bench.coordinator.resultOf('p1/1')).toEqual({ outputs });
         expect(bench.outputs()).toEqual(['1-1.parquet']);
         expect(await rowsOf(bench.location, task.output)).toHaveLength(30);
       }

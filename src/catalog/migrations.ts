@@ -247,7 +247,7 @@ async function optimizing(db: Kysely<unknown>): Promise<void> {
       PRIMARY KEY (process_id, task_no)
     );
     CREATE INDEX optimizing_task_planned ON optimizing_task (group_name, turn, process_id, task_no) WHERE state = 'PLANNED';
-    CREATE INDEX optimizing_task_out ON optimizing_task (state_since) WHERE state IN ('SCHEDULED', 'ACKED');
+    CREATE INDEX optimizing_task_out ON optimizing_task (state, state_since) WHERE state IN ('SCHEDULED', 'ACKED');
     CREATE INDEX optimizing_task_unsettled ON optimizing_task (state_since) WHERE NOT settled;
     CREATE INDEX optimizing_task_resource ON optimizing_task (resource_id) WHERE state IN ('SCHEDULED', 'ACKED');
 

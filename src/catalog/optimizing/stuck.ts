@@ -61,8 +61,7 @@ function uncountedProcesses(graces: Graces, table?: string): RawBuilder<StuckPro
       SELECT DISTINCT process_id FROM optimizing_task
       WHERE NOT settled AND state_since <= ${before(graces.settleGraceMs)}
     ) uncounted
-    JOIN optimizing_process p ON p.process_id = uncounted.process_id AND p.state = 'RUNNING'
-    JOIN data_table d ON d.table_id = p.table_id
+    ${processAndTable(sql`uncounted.process_id`)}
     CROSS JOIN LATERAL (
       SELECT count(*) AS tasks, count(*) FILTER (WHERE state = 'SUCCESS') AS succeeded,
         count(*) FILTER (WHERE state = 'FAILED') AS failed,
@@ -78,7 +77,8 @@ function uncountedProcesses(graces: Graces, table?: string): RawBuilder<StuckPro
 function committingProcesses(graces: Graces, table?: string): RawBuilder<StuckProcess> {
   return sql<StuckProcess>`
     SELECT ${PROCESS}, p.tasks, p.tasks AS succeeded, 0 AS failed, 0 AS "lastOutcomeMs"
-    FROM data_table d JOIN optimizing_process p ON p.table_id = d.table_id AND p.state = 'RUNNING'
+    FROM data_table d
+    JOIN LATERAL (SELECT * FROM optimizing_process WHERE table_id = d.table_id AND state = 'RUNNING' OFFSET 0) p ON true
     WHERE d.status = 'COMMITTING' AND d.status_since <= ${before(graces.commitGraceMs)} AND ${named(table)}
     ORDER BY p.process_id
   `;
@@ -86,21 +86,22 @@ function committingProcesses(graces: Graces, table?: string): RawBuilder<StuckPr
 
 /** S2 and S4: tasks that were handed out. */
 function outTasks(graces: Graces, table?: string): RawBuilder<TaskRow> {
-  const least = Math.min(graces.ackTimeoutMs, graces.resultGraceMs);
   return sql<TaskRow>`
     SELECT t.process_id AS "processId", t.task_no AS "taskNo", t.attempt, t.state, t.resource_id AS "resourceId",
       t.node_id AS "nodeId", ${ageMs(sql`t.state_since`)} AS "ageMs", ${ageMs(sql`n.last_heartbeat`)} AS "nodeSilentMs",
       d.table_id AS "tableId", d.name, p.state AS process, d.status AS table,
       coalesce(${optimizerIsAlive()}, false) AS "optimizerAlive"
-    FROM optimizing_task t
-    JOIN optimizing_process p ON p.process_id = t.process_id AND p.state = 'RUNNING'
-    JOIN data_table d ON d.table_id = p.table_id
+    FROM (
+      SELECT * FROM optimizing_task
+      WHERE state = 'SCHEDULED' AND state_since <= ${before(graces.ackTimeoutMs)}
+      UNION ALL
+      SELECT * FROM optimizing_task
+      WHERE state = 'ACKED' AND state_since <= ${before(graces.resultGraceMs)}
+    ) t
+    ${processAndTable(sql`t.process_id`)}
     LEFT JOIN optimizer ON optimizer.resource_id = t.resource_id
     LEFT JOIN node n ON n.node_id = t.node_id
-    WHERE t.state IN ('SCHEDULED', 'ACKED') AND t.state_since <= ${before(least)}
-      AND (t.state = 'SCHEDULED' AND t.state_since <= ${before(graces.ackTimeoutMs)}
-        OR t.state = 'ACKED' AND t.state_since <= ${before(graces.resultGraceMs)})
-      AND ${named(table)}
+    WHERE ${named(table)}
     ORDER BY t.process_id, t.task_no
   `;
 }
@@ -157,6 +158,16 @@ function taskOf({ resourceId, nodeId, nodeSilentMs, ...task }: TaskRow): StuckTa
 const PROCESS = sql`
   p.process_id AS "processId", p.state AS process, p.committing_since IS NOT NULL AS committing,
   d.table_id AS "tableId", d.name, d.status AS table, ${ageMs(sql`d.status_since`)} AS "statusMs"`;
+
+/**
+ * The process `p`, when it is RUNNING, and its table `d`. OFFSET 0 has each looked up by its key, for each candidate: what is
+ * stuck is few, whatever the planner makes of it, and reading all processes to join them is what must not happen.
+ */
+function processAndTable(processId: RawBuilder<unknown>) {
+  return sql`
+    JOIN LATERAL (SELECT * FROM optimizing_process WHERE process_id = ${processId} OFFSET 0) p ON p.state = 'RUNNING'
+    JOIN LATERAL (SELECT * FROM data_table WHERE table_id = p.table_id OFFSET 0) d ON true`;
+}
 
 function before(graceMs: number) {
   return sql`now() - make_interval(secs => ${graceMs / 1000})`;

@@ -4,7 +4,7 @@ export async function eachOf<T, R>(
   atATime: number,
   work: (item: T) => Promise<R>,
 ): Promise<R[]> {
-  const results = new Array<R>(items.length);
+  const results = Array.from<R>({ length: items.length });
   let next = 0;
   const lane = async () => {
     while (next < items.length) {

@@ -25,7 +25,7 @@ export const MAX_SUBTASKS = 16;
 export const TABLE_NAME = DATABASE_NAME;
 export const OPTIMIZER_GROUP_NAME = NODE_NAME;
 export const CONTAINER_NAME = NODE_NAME;
-export const RESOURCE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+export const RESOURCE_NAME = REQUEST_NAME;
 export const MAX_TABLE_COLUMNS = 1_000;
 export const COLUMN_NAME = /^\P{Cc}{1,128}$/u;
 /** Types that a table's column can be created with, as DuckDB names them. */

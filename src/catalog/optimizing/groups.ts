@@ -132,7 +132,7 @@ export async function listOptimizerGroups(catalog: Catalog, name?: string): Prom
     settings: { ...DEFAULT_GROUP_SETTINGS, ...group.settings },
     resources: resourceRows
       .filter((row) => row.group === group.name)
-      .map(({ group: _, launch, registeredAt, alive, silentMs, ...resource }) => ({
+      .map(({ launch, registeredAt, alive, silentMs, ...resource }) => ({
         ...resource,
         ...(launch !== null &&
           registeredAt !== null && { optimizer: { launch, registeredAt, alive, silentMs } }),

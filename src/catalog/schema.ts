@@ -207,7 +207,7 @@ interface OptimizerTable {
   threads: number;
   memory_mb: number;
   node_id: string | null;
-  registered_at: CreatedAt;
+  registered_at: UpdatedAt;
   last_touch: UpdatedAt;
 }
 

@@ -70,6 +70,9 @@ export async function registerOptimizer(
         threads,
         memory_mb: memoryMb,
         node_id: nodeId ?? null,
+        // Not when the transaction began: it may have waited for the resource's row.
+        registered_at: sql<Date>`clock_timestamp()`,
+        last_touch: sql<Date>`clock_timestamp()`,
       })
       .returning('token')
       .executeTakeFirstOrThrow();
@@ -117,7 +120,7 @@ export async function touchOptimizer(
     if (resource.state === 'RELEASING') return refused(`resource ${resourceId} is being released`);
     const { numUpdatedRows } = await transaction
       .updateTable('optimizer')
-      .set({ last_touch: sql`now()` })
+      .set({ last_touch: sql`clock_timestamp()` })
       .where('token', '=', token)
       .where('resource_id', '=', resourceId)
       .executeTakeFirst();

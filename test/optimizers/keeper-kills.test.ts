@@ -6,7 +6,7 @@ import { type KeeperSteward, startKeeperSteward } from './keeper-steward.js';
 /** Worker and coordinator die at every point of a cycle: no attempt is lost or doubled, nothing is started twice. */
 let steward: KeeperSteward;
 
-vi.setConfig({ testTimeout: 90_000 });
+vi.setConfig({ testTimeout: 150_000 });
 beforeAll(async () => {
   steward = await startKeeperSteward();
 });
@@ -21,7 +21,7 @@ test.each([
   ['when the process runs and the catalog does not know it yet', 'record'],
   ['when the catalog knows it and the history does not', 'report'],
 ] as const)('a worker killed %s', async (_what, point) => {
-  const settings = { minParallelism: 2, gracePeriodMs: 6_000, heartbeatTimeoutMs: 700, maxRetries: 3 };
+  const settings = { minParallelism: 2, gracePeriodMs: 10_000, heartbeatTimeoutMs: 1_000, maxRetries: 3 };
   const group = await steward.group(`kill-${point}`, settings);
   const [first] = await steward.live(group, 1);
   const { resourceId } = first!;
@@ -41,7 +41,7 @@ test.each([
     await steward.worker.kill();
     await row.release();
   } else {
-    await eventually('launch 2 is in the catalog', async () => (await launch(resourceId)) === 2);
+    await eventually('launch 2 is in the catalog', async () => (await launch(resourceId)) === 2, 40_000);
     if (point === 'record') {
       const row = await steward.hold(ROW(resourceId));
       await steward.waitingForLock('steward-worker');
@@ -58,8 +58,13 @@ test.each([
     }
   }
   await steward.worker.restart();
-  const [again] = await steward.live(group, 1);
-  expect(again).toMatchObject({ resourceId, launch: 2, state: 'STARTED', registeredLaunch: 2 });
+  await steward.live(group, 1);
+  // It may register before its container's answer is on record.
+  const again = await eventually('it is STARTED', async () => {
+    const found = await resource(group, resourceId);
+    return found?.state === 'STARTED' && found;
+  });
+  expect(again).toMatchObject({ resourceId, launch: 2, registeredLaunch: 2 });
   await eventually('the keeper knows the launch', async () => {
     const orphan = (await view(group)).state.orphans[resourceId];
     return orphan !== undefined && orphan.launch === 2;
@@ -130,10 +135,10 @@ test('optimizers that could not reach their coordinator for longer than the time
 });
 
 test('a coordinator killed while an optimizer comes back: it is restarted once and registers', async () => {
-  const group = await steward.group('kill-both', { minParallelism: 2, gracePeriodMs: 8_000 });
+  const group = await steward.group('kill-both', { minParallelism: 2, gracePeriodMs: 10_000 });
   const [first] = await steward.live(group, 1);
   await steward.killProcess(first!);
-  await eventually('launch 2 is in the catalog', async () => (await launch(first!.resourceId)) === 2);
+  await eventually('launch 2 is in the catalog', async () => (await launch(first!.resourceId)) === 2, 40_000);
   await steward.coordinator.kill();
   await steward.worker.kill();
   await Promise.all([steward.coordinator.restart(), steward.worker.restart()]);

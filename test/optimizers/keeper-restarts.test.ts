@@ -22,7 +22,7 @@ describe('an optimizer that is killed', () => {
     const group = await steward.group('revived', {
       minParallelism: 1,
       threadsPerOptimizer: 1,
-      gracePeriodMs: 4_000,
+      gracePeriodMs: 10_000,
     });
     const [first] = await steward.live(group, 1);
     await table('orders', group);
@@ -43,10 +43,14 @@ describe('an optimizer that is killed', () => {
     });
     expect(steward.spawned(first!.resourceId)).toEqual([1]);
 
-    const second = await eventually('launch 2 lives', async () => {
-      const [live] = (await steward.resources(group)).filter(({ optimizer }) => optimizer?.alive);
-      return live?.launch === 2 && live;
-    });
+    const second = await eventually(
+      'launch 2 lives',
+      async () => {
+        const [live] = (await steward.resources(group)).filter(({ optimizer }) => optimizer?.alive);
+        return live?.launch === 2 && live;
+      },
+      60_000,
+    );
     expect(second).toMatchObject({
       resourceId: first!.resourceId,
       state: 'STARTED',

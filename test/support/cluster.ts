@@ -14,6 +14,8 @@ export interface ClusterOptions {
   nodeEnv?: Environment;
   workerEnv?: Environment;
   coordinatorEnv?: Environment;
+  /** Where the coordinator listens; on a free port by default. */
+  coordinatorListen?: string;
   /** Variables of every process and of the clients: certificates, tokens. With STEWARD_TLS_CERT all URLs are https. */
   transportEnv?: Environment;
   /** A PostgreSQL of the cluster's own (`cluster.postgres`), for tests that kill it: what it committed survives that. */
@@ -86,7 +88,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       return started;
     };
 
-    const coordinatorListen = `127.0.0.1:${await freePort()}`;
+    const coordinatorListen = options.coordinatorListen ?? `127.0.0.1:${await freePort()}`;
     const scheme = options.transportEnv?.['STEWARD_TLS_CERT'] === undefined ? 'http' : 'https';
     const coordinatorUrl = `${scheme}://${coordinatorListen}`;
     const common = {

@@ -7,6 +7,10 @@ import type {
   HealStatus,
   Holder,
   Ingested,
+  JobDescription,
+  JobEnd,
+  JobSpec,
+  JobStatus,
   Node,
   Operation,
   OperationDescription,
@@ -320,3 +324,30 @@ export type OptimizerGroupChangeDocument =
         readonly settings?: Partial<GroupSettings>;
       };
     };
+
+/** `job list` */
+export interface JobsDocument {
+  readonly jobs: readonly JobStatus[];
+}
+
+/** `job show` */
+export interface JobDocument {
+  readonly job: JobDescription;
+}
+
+/** `job submit`, `job wait`: the job as it stands afterwards; null when it is purged already. */
+export interface JobEndDocument {
+  readonly job: JobDescription | null;
+  readonly operation: OperationEnd;
+}
+
+/** `job submit --dry-run` */
+export interface JobPlanDocument {
+  readonly dryRun: true;
+  readonly plan: { readonly jobId: string; readonly job: JobSpec; readonly fromSavepoint: boolean };
+}
+
+/** `job cancel` */
+export type JobCancelDocument =
+  | { readonly end: JobEnd }
+  | { readonly dryRun: true; readonly plan: { readonly job: JobDescription; readonly savepoint: boolean } };

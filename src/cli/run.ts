@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { addConformanceCommand } from './commands/conformance.js';
 import { addDatabaseCommands } from './commands/database.js';
 import { addHealCommands } from './commands/heal.js';
+import { addJobCommands } from './commands/job.js';
 import { addLocalCommands } from './commands/local.js';
 import { addNodeCommands } from './commands/node.js';
 import { addOperationCommands } from './commands/operation.js';
@@ -68,6 +69,7 @@ Examples:
   addSweepCommands(program);
   addTableCommands(program);
   addHealCommands(program);
+  addJobCommands(program);
   addScheduleCommands(program);
   addConformanceCommand(program);
   for (const command of program.commands) command.helpCommand(false);

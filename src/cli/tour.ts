@@ -4,6 +4,7 @@ import type { RunningStack } from '../local/commands.js';
 import { sweepText } from './commands/sweep.js';
 import { connectStack } from './connection.js';
 import { type InitialGroups, startInitialGroups } from './initial-groups.js';
+import { jobTour } from './job-tour.js';
 import { regionGroupTable } from './render.js';
 
 const DATABASE = 'demo';
@@ -19,7 +20,17 @@ export async function tour(stack: RunningStack, say: (line: string) => void): Pr
   const client = await connectStack(stack.addresses);
   try {
     const groups = (await findGroups(client)) ?? (await makeDatabase(client, say));
-    const lines = [regionGroupTable(groups), '', await lastSweep(client), '', ...nextSteps(groups), ''];
+    const job = await jobTour(client, say);
+    const lines = [
+      regionGroupTable(groups),
+      '',
+      await lastSweep(client),
+      '',
+      job,
+      '',
+      ...nextSteps(groups),
+      '',
+    ];
     for (const line of ['', ...lines.join('\n').split('\n')]) say(line);
   } finally {
     await client.close();
@@ -59,6 +70,7 @@ function nextSteps(groups: readonly RegionGroup[]): string[] {
     `  npx steward region-group create ${DATABASE} --kind data --groups 2`,
     '  npx steward node fault node-1 --effect delete-region --delay 20s --times 1',
     ...groups.slice(0, 1).map(({ groupId }) => `  npx steward region-group remove ${groupId}`),
+    '  npx steward job submit examples/jobs/clicks.yaml',
     '  npx steward operation list --all',
     '  npx steward --help',
   ];

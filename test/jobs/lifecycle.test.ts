@@ -24,7 +24,12 @@ test('a batch job over files runs on all nodes, and the sink has every row once'
   const directory = sink();
   const paths = [1, 2, 3, 4].map((at) => writeCsv(`${room.path}/in-${at}.csv`, (at - 1) * 1_000 + 1, 1_000));
   const handle = await steward.client.jobs.submit({ jobId: 'files', job: filesJob(directory, paths) });
-  expect(await handle.result()).toMatchObject({ outcome: 'FINISHED', rowsIn: 4_000, rowsOut: 4_000, restarts: 0 });
+  expect(await handle.result()).toMatchObject({
+    outcome: 'FINISHED',
+    rowsIn: 4_000,
+    rowsOut: 4_000,
+    restarts: 0,
+  });
   expect(idsIn(directory)).toEqual(numbers(1, 4_000));
   const job = await steward.client.jobs.get('files');
   expect(new Set(job.locations.map(({ nodeId }) => nodeId)).size).toBe(3);
@@ -34,12 +39,19 @@ test('a batch job over files runs on all nodes, and the sink has every row once'
 
 test('a task group that fails without retries fails the job, and everything of it is terminal', async () => {
   const directory = sink();
-  await steward.fault('node-2', { target: 'run-task-group', match: '/broken/', kind: { case: 'fail', value: { message: 'no such luck' } } });
+  await steward.fault('node-2', {
+    target: 'run-task-group',
+    match: '/broken/',
+    kind: { case: 'fail', value: { message: 'no such luck' } },
+  });
   const handle = await steward.client.jobs.submit({
     jobId: 'broken',
     job: rateJob(directory, { rows: 30_000, taskGroups: 3, rowsPerSecond: 1_000 }),
   });
-  await expect(handle.result()).rejects.toMatchObject({ code: 'FAILED', message: expect.stringContaining('no such luck') });
+  await expect(handle.result()).rejects.toMatchObject({
+    code: 'FAILED',
+    message: expect.stringContaining('no such luck'),
+  });
   const job = await steward.client.jobs.get('broken');
   expect(job).toMatchObject({ state: 'FAILED', pipelines: [{ state: 'FAILED' }], owedCancels: [] });
   expect(job.locations.map(({ state }) => state).sort()).toEqual(['CANCELED', 'CANCELED', 'FAILED']);
@@ -51,15 +63,29 @@ test('with retries it is started again from its checkpoints as a new execution, 
   const directory = sink();
   const handle = await steward.client.jobs.submit({
     jobId: 'retried',
-    job: rateJob(directory, { rows: 6_000, taskGroups: 3, rowsPerSecond: 500 }, { retryTimes: 2, checkpointIntervalMs: 100 }),
+    job: rateJob(
+      directory,
+      { rows: 6_000, taskGroups: 3, rowsPerSecond: 500 },
+      { retryTimes: 2, checkpointIntervalMs: 100 },
+    ),
   });
   await eventually('checkpoints of all', async () => {
     const { locations } = await steward.client.jobs.get('retried');
     return locations.every(({ checkpointId = 0 }) => checkpointId > 2);
   });
   const { execution } = await steward.client.jobs.get('retried');
-  await steward.fault('node-1', { target: 'run-task-group', match: '/retried/', times: 1, kind: { case: 'fail', value: { message: 'once' } } });
-  expect(await handle.result()).toMatchObject({ outcome: 'FINISHED', restarts: 1, rowsIn: 6_000, rowsOut: 6_000 });
+  await steward.fault('node-1', {
+    target: 'run-task-group',
+    match: '/retried/',
+    times: 1,
+    kind: { case: 'fail', value: { message: 'once' } },
+  });
+  expect(await handle.result()).toMatchObject({
+    outcome: 'FINISHED',
+    restarts: 1,
+    rowsIn: 6_000,
+    rowsOut: 6_000,
+  });
   expect(idsIn(directory)).toEqual(numbers(0, 6_000));
   const job = await steward.client.jobs.get('retried');
   expect(job.execution).toBeGreaterThan(execution);
@@ -68,13 +94,21 @@ test('with retries it is started again from its checkpoints as a new execution, 
 
 test('a stream is cancelled with a savepoint, and goes on from it with no row lost or doubled', async () => {
   const directory = sink();
-  const job = rateJob(directory, { rows: 0, rowsPerSecond: 1_000, taskGroups: 2 }, { jobMode: 'STREAMING', checkpointIntervalMs: 100 });
+  const job = rateJob(
+    directory,
+    { rows: 0, rowsPerSecond: 1_000, taskGroups: 2 },
+    { jobMode: 'STREAMING', checkpointIntervalMs: 100 },
+  );
   await steward.client.jobs.submit({ jobId: 'stream', job });
   await eventually('published rows', () => idsIn(directory).length > 500);
-  expect(await steward.client.jobs.cancel('stream', { savepoint: true })).toMatchObject({ outcome: 'SAVEPOINT_DONE' });
+  expect(await steward.client.jobs.cancel('stream', { savepoint: true })).toMatchObject({
+    outcome: 'SAVEPOINT_DONE',
+  });
   const before = idsIn(directory);
   expectGapless(before);
-  await expect(steward.client.jobs.submit({ jobId: 'stream', job })).rejects.toMatchObject({ details: 'JOB_TOMBSTONE' });
+  await expect(steward.client.jobs.submit({ jobId: 'stream', job })).rejects.toMatchObject({
+    details: 'JOB_TOMBSTONE',
+  });
   await steward.client.jobs.submit({ jobId: 'stream', job, fromSavepoint: true });
   await eventually('more rows', () => idsIn(directory).length > before.length + 500);
   expect(await steward.client.jobs.cancel('stream')).toMatchObject({ outcome: 'CANCELED' });
@@ -84,11 +118,20 @@ test('a stream is cancelled with a savepoint, and goes on from it with no row lo
 
 test('a savepoint that cannot be made fails the job, naming why', async () => {
   const directory = sink();
-  const job = rateJob(directory, { rows: 0, rowsPerSecond: 1_000 }, { jobMode: 'STREAMING', checkpointIntervalMs: 60_000 });
+  const job = rateJob(
+    directory,
+    { rows: 0, rowsPerSecond: 1_000 },
+    { jobMode: 'STREAMING', checkpointIntervalMs: 60_000 },
+  );
   const handle = await steward.client.jobs.submit({ jobId: 'no-savepoint', job });
   await running('no-savepoint');
   for (const node of ['node-1', 'node-2', 'node-3']) {
-    await steward.fault(node, { target: 'cancel-task-group', match: '/no-savepoint/', times: 1, kind: { case: 'fail', value: { message: 'disk full' } } });
+    await steward.fault(node, {
+      target: 'cancel-task-group',
+      match: '/no-savepoint/',
+      times: 1,
+      kind: { case: 'fail', value: { message: 'disk full' } },
+    });
   }
   const end = await steward.client.jobs.cancel('no-savepoint', { savepoint: true });
   expect(end).toMatchObject({ outcome: 'FAILED', reason: expect.stringContaining('disk full') });
@@ -98,9 +141,17 @@ test('a savepoint that cannot be made fails the job, naming why', async () => {
 test('a cancel that is asked for while the job is being deployed ends it as well', async () => {
   const directory = sink();
   for (const node of ['node-1', 'node-2', 'node-3']) {
-    await steward.fault(node, { target: 'deploy-task-group', match: '/slow-start/', kind: { case: 'delay', value: { seconds: 3n, nanos: 0 } } });
+    await steward.fault(node, {
+      target: 'deploy-task-group',
+      match: '/slow-start/',
+      kind: { case: 'delay', value: { seconds: 3n, nanos: 0 } },
+    });
   }
-  const job = rateJob(directory, { rows: 0, rowsPerSecond: 1_000, taskGroups: 3 }, { jobMode: 'STREAMING', checkpointIntervalMs: 100 });
+  const job = rateJob(
+    directory,
+    { rows: 0, rowsPerSecond: 1_000, taskGroups: 3 },
+    { jobMode: 'STREAMING', checkpointIntervalMs: 100 },
+  );
   await steward.client.jobs.submit({ jobId: 'slow-start', job });
   expect(await steward.client.jobs.cancel('slow-start')).toMatchObject({ outcome: 'CANCELED' });
   await nothingActive('slow-start');
@@ -108,7 +159,11 @@ test('a cancel that is asked for while the job is being deployed ends it as well
 
 test('a cancellation in the Web UI ends the job by way of its nodes', async () => {
   const directory = sink();
-  const job = rateJob(directory, { rows: 0, rowsPerSecond: 1_000, taskGroups: 3 }, { jobMode: 'STREAMING', checkpointIntervalMs: 100 });
+  const job = rateJob(
+    directory,
+    { rows: 0, rowsPerSecond: 1_000, taskGroups: 3 },
+    { jobMode: 'STREAMING', checkpointIntervalMs: 100 },
+  );
   const handle = await steward.client.jobs.submit({ jobId: 'by-ui', job });
   await running('by-ui');
   await steward.temporal.client.workflow.getHandle('job/by-ui').cancel();
@@ -125,7 +180,9 @@ async function running(jobId: string): Promise<void> {
 async function nothingActive(jobId: string): Promise<void> {
   for (const nodeId of ['node-1', 'node-2', 'node-3']) {
     const { ledgerId } = await steward.rpc(nodeId).node.getNodeInfo({});
-    const { taskGroups } = await steward.rpc(nodeId).inventory.listTaskGroups({ node: { nodeId, ledgerId }, jobId });
+    const { taskGroups } = await steward
+      .rpc(nodeId)
+      .inventory.listTaskGroups({ node: { nodeId, ledgerId }, jobId });
     expect(taskGroups.filter(({ state }) => state === 1)).toEqual([]);
   }
 }

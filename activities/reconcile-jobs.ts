@@ -62,12 +62,13 @@ export class JobPass {
     const restore = await lastCheckpoints(this.dependencies.catalog, this.key, { before: this.execution });
     const owed = await this.#owed();
     await this.#eachNode(placed, async (node, all) => {
-      const present = await this.#dropLost(all, 'the deployment was not answered');
+      const present = await this.#withoutEmptied(all);
       if (present.length === 0) return;
       const debts = owed.filter((one) => one.node.nodeId === node.nodeId);
       if ((await this.#settle(node, debts)) > 0) {
         // What ran before on this node must be over first.
-        return this.#wait(present.length, `${node.nodeId} has not confirmed what is to be cancelled`, 200);
+        const blocker = `${node.nodeId} has not confirmed what is to be cancelled`;
+        return this.#record(present.flatMap((one) => this.#waitOrLose(one, blocker, 200)));
       }
       await this.#asking(node, present, async () => {
         const operations = present.map((one) => this.#deployment(one, restore));
@@ -83,8 +84,7 @@ export class JobPass {
     const placed = await this.#placed(['RUNNING']);
     const owed = await this.#owed();
     await this.#eachNode(placed, async (node, all) => {
-      const present = all.filter(({ otherLedger }) => !otherLedger);
-      await this.#record(all.filter(({ otherLedger }) => otherLedger).map(diskGone));
+      const present = await this.#withoutEmptied(all);
       await this.#asking(node, present, async () => {
         const { catalogId, engine } = this.dependencies;
         const listed = await engine.listTaskGroups(node, catalogId, this.key.jobId);
@@ -133,18 +133,24 @@ export class JobPass {
     );
   }
 
-  /** What can no longer be waited for becomes FAILED; answers the rest. */
-  async #dropLost(placed: readonly PlacedTaskGroup[], why: string): Promise<PlacedTaskGroup[]> {
+  /** What was on a disk that is gone is FAILED; answers the rest. */
+  async #withoutEmptied(placed: readonly PlacedTaskGroup[]): Promise<PlacedTaskGroup[]> {
+    await this.#record(placed.filter(({ otherLedger }) => otherLedger).map(diskGone));
+    return placed.filter(({ otherLedger }) => !otherLedger);
+  }
+
+  /**
+   * A task group that is not settled: waited for, unless it is a deployment that has been open for longer than the progress
+   * time-out. Judged after its node was asked, so that the time in which nobody asked condemns nothing.
+   */
+  #waitOrLose(one: PlacedTaskGroup, blocker: string | undefined, delayMs: number): TaskGroupNews[] {
     const { progressTimeoutMs } = this.spec.env;
-    const lost = placed.filter(({ otherLedger, ageMs }) => otherLedger || ageMs > progressTimeoutMs);
-    await this.#record(
-      lost.map((one) =>
-        one.otherLedger
-          ? diskGone(one)
-          : { ...at(one), kind: 'LOST', error: `${why} for ${progressTimeoutMs} ms`, owed: true },
-      ),
-    );
-    return placed.filter((one) => !lost.includes(one));
+    if (one.state !== 'DEPLOYING' || one.ageMs <= progressTimeoutMs) {
+      this.#wait(1, blocker, delayMs);
+      return [];
+    }
+    const error = `not started within ${progressTimeoutMs} ms${blocker === undefined ? '' : `: ${blocker}`}`;
+    return [{ ...at(one), kind: 'LOST', error, owed: true }];
   }
 
   /** Runs one call. A node that does not answer and has no heartbeat either is lost; one that lives is waited for. */
@@ -160,7 +166,7 @@ export class JobPass {
       if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
       if (placed[0]!.nodeAlive) {
         const delayMs = error instanceof NodeUnreachable ? error.retryAfterMs : LATEST_MS;
-        return this.#wait(placed.length, error.message, delayMs);
+        return this.#record(placed.flatMap((one) => this.#waitOrLose(one, error.message, delayMs)));
       }
       const reason = `${node.nodeId} is lost: no heartbeat, and ${error.message}`;
       await this.#record(placed.map((one) => ({ ...at(one), kind: 'LOST', error: reason, owed: true })));
@@ -181,23 +187,17 @@ export class JobPass {
           },
         ];
       case 'PROCESSING':
-        this.#wait(1, undefined, pollDelayMs(status.ageMs));
-        return [];
+        return this.#waitOrLose(one, undefined, pollDelayMs(status.ageMs));
       case 'TASK_NOT_EXIST':
-        this.#wait(1, undefined, 50);
-        return [];
+        return this.#waitOrLose(one, undefined, 50);
       case 'REFUSED':
         if (status.code === 'RESOURCE_EXHAUSTED') {
-          this.#wait(1, `${one.node.nodeId} is busy: ${status.message}`, status.retryAfterMs ?? LATEST_MS);
-          return [];
+          const blocker = `${one.node.nodeId} is busy: ${status.message}`;
+          return this.#waitOrLose(one, blocker, status.retryAfterMs ?? LATEST_MS);
         }
         if (status.code === 'STALE_EPOCH') {
-          this.#wait(
-            1,
-            `CATALOG_BEHIND: ${one.node.nodeId} accepted epoch ${status.highestEpoch}, the job is at ${this.execution}`,
-            LATEST_MS,
-          );
-          return [];
+          const blocker = `CATALOG_BEHIND: ${one.node.nodeId} accepted epoch ${status.highestEpoch}, the job is at ${this.execution}`;
+          return this.#waitOrLose(one, blocker, LATEST_MS);
         }
         return [
           {

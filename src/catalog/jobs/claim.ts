@@ -41,7 +41,7 @@ export async function claimJob(
       transaction,
     );
     const own = await lockJob(transaction, key);
-    if (own !== undefined) return granted(own);
+    if (own !== undefined) return granted(transaction, own);
     if (options.resume) {
       return rejected(
         'JOB_PURGED',
@@ -72,7 +72,7 @@ export async function claimJob(
       { job: job.job_id, owner: job.owner, execution: job.execution, actor: job.actor },
       'job claimed',
     );
-    return granted(job);
+    return granted(transaction, job);
   });
 }
 
@@ -147,9 +147,9 @@ function mismatchOf({ job_id, locations }: SavepointRow, job: JobSpec): string |
   return `the savepoint of job ${job_id} is of the task groups ${had}, and this job has ${has}: submit it as it was`;
 }
 
-function granted(job: JobRow): JobGranted {
+async function granted(transaction: CatalogTransaction, job: JobRow): Promise<JobGranted> {
   const taskGroups = job.spec.pipelines.reduce((sum, one) => sum + one.taskGroups.length, 0);
-  return { kind: 'GRANTED', ...standingOf(job), taskGroups };
+  return { kind: 'GRANTED', ...(await standingOf(transaction, job)), taskGroups };
 }
 
 function inUse({ job_id, owner, actor, created_at }: JobRow): JobIdInUse {

@@ -31,17 +31,17 @@ export async function judgeJob(
   return catalog.transaction().execute(async (transaction) => {
     const job = await lockJob(transaction, key);
     if (job === undefined) return 'GONE';
-    if (job.state !== 'RUNNING' || job.execution !== execution) return standingOf(job);
+    if (job.state !== 'RUNNING' || job.execution !== execution) return standingOf(transaction, job);
     const rows = await settlePipelines(transaction, key, log);
     switch (judgeExecution(rows.map(({ state }) => state))) {
       case 'RUNS':
-        return standingOf(job);
+        return standingOf(transaction, job);
       case 'FINISHED':
         return closeJob(transaction, job, 'FINISHED', log);
       case 'FAILED': {
         const failed = rows.find(({ state }) => state === 'FAILED' || state === 'CANCELED')!;
         const reason = `${nameOf(failed)} on ${failed.node_id}: ${failed.error ?? 'cancelled at its node'}`;
-        return standingOf((await moveJob(transaction, job, 'FAILING', { reason }, log)) ?? job);
+        return standingOf(transaction, (await moveJob(transaction, job, 'FAILING', { reason }, log)) ?? job);
       }
     }
   });
@@ -57,11 +57,11 @@ export async function stopJob(
   return catalog.transaction().execute(async (transaction) => {
     const job = await lockJob(transaction, key);
     if (job === undefined) return 'GONE';
-    if (isJobOver(job.state) || job.state === to) return standingOf(job);
+    if (isJobOver(job.state) || job.state === to) return standingOf(transaction, job);
     // What a job does to end is not undone by asking for a savepoint.
     if (to === 'DOING_SAVEPOINT' && (job.state === 'CANCELING' || job.state === 'FAILING'))
-      return standingOf(job);
-    return standingOf((await moveJob(transaction, job, to, {}, log)) ?? job);
+      return standingOf(transaction, job);
+    return standingOf(transaction, (await moveJob(transaction, job, to, {}, log)) ?? job);
   });
 }
 
@@ -108,7 +108,7 @@ export async function settleEnding(
     const job = await lockJob(transaction, key);
     if (job === undefined) return 'GONE';
     const rows = await settlePipelines(transaction, key, log);
-    if (!rows.every(({ state }) => isTaskGroupOver(state))) return standingOf(job);
+    if (!rows.every(({ state }) => isTaskGroupOver(state))) return standingOf(transaction, job);
     switch (job.state) {
       case 'FAILING': {
         const again = job.restarts < job.spec.env.retryTimes;
@@ -135,7 +135,7 @@ export async function settleEnding(
       case 'FAILED':
       case 'CANCELED':
       case 'SAVEPOINT_DONE':
-        return standingOf(job);
+        return standingOf(transaction, job);
     }
   });
 }
@@ -167,7 +167,7 @@ async function restartJob(transaction: CatalogTransaction, job: JobRow, log: Log
   const execution = await nextEpoch(transaction);
   const moved = await moveJob(transaction, job, 'CREATED', { execution, restarts: job.restarts + 1 }, log);
   await settlePipelines(transaction, key, log);
-  return standingOf(moved ?? job);
+  return standingOf(transaction, moved ?? job);
 }
 
 /** The terminal state, kept as a tombstone until `free_at`. */
@@ -179,7 +179,7 @@ async function closeJob(
   reason?: string,
 ): Promise<JobStanding> {
   const moved = await moveJob(transaction, job, to, reason === undefined ? {} : { reason }, log);
-  if (moved === undefined) return standingOf(job);
+  if (moved === undefined) return standingOf(transaction, job);
   await transaction
     .updateTable('job')
     .set({
@@ -189,7 +189,5 @@ async function closeJob(
     .where('job_id', '=', job.job_id)
     .where('owner', '=', job.owner)
     .execute();
-  const rows = await taskGroupsOf(transaction, { jobId: job.job_id, owner: job.owner });
-  const sum = (column: 'rows_in' | 'rows_out') => rows.reduce((total, row) => total + row[column], 0);
-  return { ...standingOf(moved), rows: { in: sum('rows_in'), out: sum('rows_out') } };
+  return standingOf(transaction, moved);
 }

@@ -1,6 +1,7 @@
 import { type Selectable, sql } from 'kysely';
 import type { Logger } from '../../log.js';
 import {
+  isJobOver,
   type JobState,
   mayJobBecome,
   mayPipelineBecome,
@@ -31,8 +32,14 @@ export interface JobStanding {
   readonly rows?: { readonly in: number; readonly out: number };
 }
 
-export function standingOf({ state, execution, restarts, reason }: JobRow): JobStanding {
-  return { state, execution, restarts, ...(reason !== null && { reason }) };
+/** How a job that the transaction has read stands; the same answer whenever it is asked for. */
+export async function standingOf(transaction: CatalogTransaction, job: JobRow): Promise<JobStanding> {
+  const { state, execution, restarts, reason } = job;
+  const standing = { state, execution, restarts, ...(reason !== null && { reason }) };
+  if (!isJobOver(state)) return standing;
+  const rows = await taskGroupsOf(transaction, { jobId: job.job_id, owner: job.owner });
+  const sum = (column: 'rows_in' | 'rows_out') => rows.reduce((total, row) => total + row[column], 0);
+  return { ...standing, rows: { in: sum('rows_in'), out: sum('rows_out') } };
 }
 
 /**

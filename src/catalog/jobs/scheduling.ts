@@ -31,7 +31,7 @@ export async function scheduleJob(
   return catalog.transaction().execute(async (transaction) => {
     const job = await lockJob(transaction, key);
     if (job === undefined) return 'GONE';
-    if (job.state !== 'CREATED') return standingOf(job);
+    if (job.state !== 'CREATED') return standingOf(transaction, job);
     const nodes = await candidates(transaction, key.jobId, nodeTimeoutMs);
     const free = nodes.filter(({ owes }) => !owes);
     const chosen = free.length > 0 ? free : nodes;
@@ -53,7 +53,7 @@ export async function scheduleJob(
     }
     const moved = await moveJob(transaction, job, 'SCHEDULED', {}, log);
     await settlePipelines(transaction, key, log);
-    return standingOf(moved ?? job);
+    return standingOf(transaction, moved ?? job);
   });
 }
 
@@ -97,10 +97,11 @@ export async function settleDeployment(
   return catalog.transaction().execute(async (transaction) => {
     const job = await lockJob(transaction, key);
     if (job === undefined) return 'GONE';
-    if (job.state !== 'SCHEDULED' || job.execution !== execution) return standingOf(job);
+    if (job.state !== 'SCHEDULED' || job.execution !== execution) return standingOf(transaction, job);
     const rows = await settlePipelines(transaction, key, log);
     const failed = rows.find(({ state }) => state === 'FAILED' || state === 'CANCELED');
-    if (failed === undefined && rows.some(({ state }) => state === 'DEPLOYING')) return standingOf(job);
+    if (failed === undefined && rows.some(({ state }) => state === 'DEPLOYING'))
+      return standingOf(transaction, job);
     const reason =
       failed &&
       `pipeline ${failed.pipeline}, task group ${failed.task_group}: ${failed.error ?? failed.state}`;
@@ -111,6 +112,6 @@ export async function settleDeployment(
       reason === undefined ? {} : { reason },
       log,
     );
-    return standingOf(moved ?? job);
+    return standingOf(transaction, moved ?? job);
   });
 }

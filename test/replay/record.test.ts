@@ -1,7 +1,6 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
-import { rateJob } from '../support/jobs.js';
 import { type Steward, startSteward } from '../support/steward.js';
 import { recordHistory } from './recording.js';
 
@@ -91,20 +90,6 @@ describe.skipIf(process.env['RECORD_HISTORIES'] === undefined)('records historie
     ]);
     await drain.result();
     await record(drain.operationId, 'drainLegacyQueue.drained');
-  }, 120_000);
-
-  test('of jobs, on their happy path and on their failure paths', async () => {
-    const { jobs } = steward.client;
-    const spec = rateJob('/nowhere', { rows: 10 }, { stateCleanupDelayMs: 0 });
-    await jobs.submit({ jobId: 'waiting', job: spec });
-    const { owner } = await jobs.cancel('waiting');
-    await record('job/waiting', 'runJob.cancelled-before-its-start');
-    const cleanup = `job-cleanup/waiting/${owner}`;
-    await (await steward.client.operations.handle(cleanup)).result();
-    await record(cleanup, 'purgeJobState.purged');
-    const sweep = await jobs.sweep();
-    await sweep.result();
-    await record(sweep.operationId, 'sweepJobs.nothing-to-do');
   }, 120_000);
 
   async function successor(suffix: string): Promise<string> {

@@ -75,8 +75,11 @@ test('the command makes, fills, shows and optimizes a table, and refuses what is
   expect(await fails('table', 'ingest', 'orders', file('what.txt', 'id\n1\n'))).toMatch(
     /says nothing of its format/,
   );
-  expect(await fails('table', 'ingest', 'orders', file('bad.csv', 'id,name\n1,a\nx,b\n'))).toMatch(
-    /bad\.csv: line 3.*nothing was ingested/i,
+  expect(await fails('table', 'ingest', 'orders', file('bad.csv', 'id,name\n1,a\n2,b,c\n'))).toMatch(
+    /bad\.csv: .*Line: 3.*nothing was ingested/,
+  );
+  expect(await fails('table', 'ingest', 'orders', file('text.csv', 'id,name\n1,a\nx,b\n'))).toMatch(
+    /text\.csv: column id: row 2 has "x".*nothing was ingested/,
   );
   expect(await fails('table', 'ingest', 'orders', file('columns.csv', 'id,colour\n1,red\n'))).toMatch(
     /columns\.csv: .*(colour|name)/,

@@ -36,13 +36,37 @@ export function openCatalog(
 
 /** Brings the catalog to the newest migration, under a lock so that several processes may call it at once. */
 export async function migrateCatalog(catalog: Catalog): Promise<{ readonly applied: readonly string[] }> {
-  const migrator = new Migrator({
+  const { error, results } = await migratorOf(catalog).migrateToLatest();
+  if (error !== undefined) throw new Error('the catalog could not be migrated', { cause: error });
+  return { applied: (results ?? []).map(({ migrationName }) => migrationName) };
+}
+
+export interface MigrationStatus {
+  /** In the order in which they were applied. */
+  readonly applied: readonly string[];
+  /** Those of this version that the catalog lacks. */
+  readonly missing: readonly string[];
+  /** Those that this version does not know. */
+  readonly unknown: readonly string[];
+}
+
+export async function migrationStatus(catalog: Catalog): Promise<MigrationStatus> {
+  const { rows } = await sql<{ name: string }>`
+    SELECT name FROM kysely_migration ORDER BY timestamp, name
+  `.execute(catalog);
+  const applied = rows.map(({ name }) => name);
+  return {
+    applied,
+    missing: Object.keys(migrations).filter((name) => !applied.includes(name)),
+    unknown: applied.filter((name) => !(name in migrations)),
+  };
+}
+
+function migratorOf(catalog: Catalog): Migrator {
+  return new Migrator({
     db: catalog,
     provider: { getMigrations: (): Promise<Record<string, Migration>> => Promise.resolve(migrations) },
   });
-  const { error, results } = await migrator.migrateToLatest();
-  if (error !== undefined) throw new Error('the catalog could not be migrated', { cause: error });
-  return { applied: (results ?? []).map(({ migrationName }) => migrationName) };
 }
 
 /** The catalog's own UUID, part of every operation id: a new catalog never meets the answers of an old one. */

@@ -5,6 +5,7 @@ export const migrations: Record<string, Migration> = {
   '0001-regions': { up: regions },
   '0002-optimizing': { up: optimizing },
   '0003-jobs': { up: jobs },
+  '0004-operating': { up: operating },
 };
 
 async function regions(db: Kysely<unknown>): Promise<void> {
@@ -407,5 +408,42 @@ async function jobs(db: Kysely<unknown>): Promise<void> {
       PRIMARY KEY (node_id, job_id, pipeline, task_group, execution)
     );
     CREATE INDEX owed_cancel_job ON owed_cancel (job_id);
+  `.execute(db);
+}
+
+async function operating(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    -- Coordinators and workers that run, each telling of itself every few seconds; a row goes when its process stops.
+    CREATE TABLE control_process (
+      process_id uuid PRIMARY KEY,
+      kind text NOT NULL CHECK (kind IN ('coordinator', 'worker')),
+      version text NOT NULL,
+      host text NOT NULL,
+      pid int NOT NULL,
+      task_queue text NOT NULL,
+      node_timeout_ms int NOT NULL,
+      started_at timestamptz NOT NULL DEFAULT now(),
+      last_seen timestamptz NOT NULL DEFAULT now()
+    );
+
+    -- Effects of a kind that a node may run at a time; null: any number. An empty node_id is for nodes without a row.
+    CREATE TABLE node_limit (
+      node_id text PRIMARY KEY,
+      deletions int CHECK (deletions > 0),
+      creations int CHECK (creations > 0),
+      actor text NOT NULL,
+      since timestamptz NOT NULL DEFAULT now()
+    );
+
+    -- Operations that submit nothing new until they are resumed. An empty operation_id is for all of them. A row stays after
+    -- the resumption, so that time-outs leave out the time of the pause.
+    CREATE TABLE operation_pause (
+      operation_id text PRIMARY KEY,
+      actor text NOT NULL,
+      reason text NOT NULL,
+      since timestamptz NOT NULL DEFAULT now(),
+      resumed_by text,
+      resumed_at timestamptz
+    );
   `.execute(db);
 }

@@ -32,6 +32,9 @@ export interface CatalogTables {
   checkpoint: CheckpointTable;
   savepoint: SavepointTable;
   owed_cancel: OwedCancelTable;
+  control_process: ControlProcessTable;
+  node_limit: NodeLimitTable;
+  operation_pause: OperationPauseTable;
 }
 
 type CreatedAt = ColumnType<Date, never, never>;
@@ -420,4 +423,37 @@ interface OwedCancelTable {
   not_before: Date | null;
   last_error: string | null;
   since: CreatedAt;
+}
+
+/** A coordinator or a worker that tells of itself. */
+interface ControlProcessTable {
+  process_id: string;
+  kind: 'coordinator' | 'worker';
+  version: string;
+  host: string;
+  pid: number;
+  task_queue: string;
+  node_timeout_ms: number;
+  started_at: CreatedAt;
+  last_seen: UpdatedAt;
+}
+
+/** Effects of a kind that a node may run at a time; null: any number. */
+interface NodeLimitTable {
+  /** Empty: for nodes that have no row. */
+  node_id: string;
+  deletions: number | null;
+  creations: number | null;
+  actor: string;
+  since: UpdatedAt;
+}
+
+interface OperationPauseTable {
+  /** Empty: every operation. */
+  operation_id: string;
+  actor: string;
+  reason: string;
+  since: UpdatedAt;
+  resumed_by: string | null;
+  resumed_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
 }

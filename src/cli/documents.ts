@@ -2,6 +2,7 @@ import type {
   Column,
   Database,
   Fault,
+  Finding,
   GroupSettings,
   HealBreaker,
   HealStatus,
@@ -351,3 +352,10 @@ export interface JobPlanDocument {
 export type JobCancelDocument =
   | { readonly end: JobEnd }
   | { readonly dryRun: true; readonly plan: { readonly job: JobDescription; readonly savepoint: boolean } };
+
+/** `doctor` */
+export interface DoctorDocument {
+  /** Whether nothing is WRONG. */
+  readonly ok: boolean;
+  readonly findings: readonly Finding[];
+}

@@ -1,6 +1,8 @@
 import { Command } from 'commander';
+import { version } from '../version.js';
 import { addConformanceCommand } from './commands/conformance.js';
 import { addDatabaseCommands } from './commands/database.js';
+import { addDoctorCommand } from './commands/doctor.js';
 import { addHealCommands } from './commands/heal.js';
 import { addJobCommands } from './commands/job.js';
 import { addLocalCommands } from './commands/local.js';
@@ -12,7 +14,6 @@ import { addScheduleCommands } from './commands/schedule.js';
 import { addSweepCommands } from './commands/sweep.js';
 import { addTableCommands } from './commands/table.js';
 import { EXIT_CODES, failureOf, reportFailure } from './failure.js';
-import { version } from './version.js';
 
 /**
  * Runs a command line and answers the exit code: 0 done; 1 failed; 2 bad usage or input; 3 refused, held by another;
@@ -72,6 +73,7 @@ Examples:
   addJobCommands(program);
   addScheduleCommands(program);
   addConformanceCommand(program);
+  addDoctorCommand(program);
   for (const command of program.commands) command.helpCommand(false);
   return program;
 }

@@ -4,6 +4,7 @@ import { ACTOR_NAME } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
 import { Coordinator } from './coordinator.js';
 import { Databases } from './databases.js';
+import { Doctor } from './doctor.js';
 import { StewardError } from './errors.js';
 import { Heals } from './heals.js';
 import { Jobs } from './jobs.js';
@@ -46,6 +47,7 @@ export class StewardClient {
   readonly schedules: Schedules;
   readonly optimizerGroups: OptimizerGroups;
   readonly jobs: Jobs;
+  readonly doctor: Doctor;
   readonly #credentials: Credentials;
   readonly #coordinator: Coordinator;
   readonly #target: TemporalTarget;
@@ -59,8 +61,8 @@ export class StewardClient {
     this.#credentials = credentialsOf(options);
     this.#coordinator = new Coordinator(options.coordinatorUrl, this.#credentials);
     const temporal = () => this.#connectTemporal();
-    this.nodes = new Nodes(this.#coordinator, this.#credentials);
-    this.operations = new Operations(this.#coordinator, temporal);
+    this.nodes = new Nodes(this.#coordinator, this.#credentials, actor);
+    this.operations = new Operations(this.#coordinator, temporal, actor);
     this.databases = new Databases(this.#coordinator, temporal, this.operations, actor);
     this.jobs = new Jobs(this.#coordinator, temporal, this.operations, actor);
     this.sweeps = new Sweeps(temporal, this.operations, actor);
@@ -68,6 +70,15 @@ export class StewardClient {
     this.heals = new Heals(this.#coordinator, temporal, this.operations, actor);
     this.schedules = new Schedules(temporal, actor);
     this.optimizerGroups = new OptimizerGroups(this.#coordinator, temporal, actor);
+    this.doctor = new Doctor({
+      coordinator: this.#coordinator,
+      temporal,
+      taskQueue: this.#taskQueue,
+      nodes: this.nodes,
+      schedules: this.schedules,
+      heals: this.heals,
+      operations: this.operations,
+    });
     this.regionGroups = new RegionGroups(this.#coordinator, temporal, this.operations, actor);
   }
 

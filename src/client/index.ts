@@ -17,12 +17,14 @@ export type { GroupSettings } from '../rules/keeping.js';
 export type { Holder, HolderRef, RegionKind } from '../rules/words.js';
 export { type ConnectOptions, StewardClient } from './client.js';
 export type { Databases } from './databases.js';
+export type { Finding } from './doctor/finding.js';
+export type { Doctor } from './doctor.js';
 export { describeHolder, StewardError, type StewardErrorCode, type StewardErrorOptions } from './errors.js';
 export { FAULTS_NOT_ALLOWED, type Fault, type FaultKind, type NodeFaults } from './faults.js';
 export type { HealBreaker, HealOptions, HealStatus, Heals } from './heals.js';
 export type { JobDescription, JobStatus, JobSubmission, Jobs } from './jobs.js';
 export type * from './model.js';
-export type { Nodes } from './nodes.js';
+export type { EffectLoad, NodeState, Nodes } from './nodes.js';
 export {
   type Canceled,
   type Ended,
@@ -34,6 +36,7 @@ export {
 export type { DescribeOptions, OperationFilter, Operations } from './operations.js';
 export type * from './optimizer-group-model.js';
 export type { OptimizerGroupCreation, OptimizerGroupPlan, OptimizerGroups } from './optimizer-groups.js';
+export type { Pause } from './pauses.js';
 export type {
   RegionGroupCreation,
   RegionGroupFilter,

@@ -21,6 +21,10 @@ export function nodeFrom(node: NodeMessage): Node {
     alive: node.alive,
     silentMs: node.silent === undefined ? 0 : durationMs(node.silent),
     replicas: Number(node.replicas),
+    limits: {
+      ...(node.limits?.deletions !== undefined && { deletions: node.limits.deletions }),
+      ...(node.limits?.creations !== undefined && { creations: node.limits.creations }),
+    },
   };
 }
 

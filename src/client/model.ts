@@ -20,6 +20,14 @@ export interface Node {
   /** Since its last heartbeat, by the catalog's clock. */
   readonly silentMs: number;
   readonly replicas: number;
+  /** As operators want them; the node itself says which it keeps. */
+  readonly limits: NodeLimits;
+}
+
+/** Effects of a kind that a node runs at a time at most; absent: any number. */
+export interface NodeLimits {
+  readonly deletions?: number;
+  readonly creations?: number;
 }
 
 export interface Database {

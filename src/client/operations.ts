@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { WorkflowExecutionDescription } from '@temporalio/client';
-import { ACTOR_NAME } from '../rules/bounds.js';
+import { OPERATION_ID, REASON } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
 import type { Holder } from '../rules/words.js';
 import type { Coordinator } from './coordinator.js';
@@ -9,6 +10,7 @@ import { StewardError } from './errors.js';
 import { holderFrom } from './messages.js';
 import type { Operation, OperationDescription, OperationProgress } from './model.js';
 import { OperationHandle, outcomeOf, supersededBy } from './operation-handle.js';
+import type { Pause } from './pauses.js';
 import type { OperationType, Temporal } from './temporal.js';
 import { isLostUpdate, UPDATE_ATTEMPTS, UPDATE_RETRY_MS } from './updates.js';
 import { valid } from './validation.js';
@@ -51,6 +53,7 @@ export class Operations {
   constructor(
     private readonly coordinator: Coordinator,
     private readonly temporal: () => Promise<Temporal>,
+    private readonly actor: string,
   ) {}
 
   /** The newest first, from Temporal's visibility store: what just started or ended may be missing for a moment. */
@@ -77,7 +80,7 @@ export class Operations {
    */
   async get(operationId: string, options: DescribeOptions = {}): Promise<OperationDescription> {
     const temporal = await this.temporal();
-    const id = valid(() => text({ operationId }, 'operationId', ACTOR_NAME));
+    const id = valid(() => text({ operationId }, 'operationId', OPERATION_ID));
     return this.#describe(temporal, id, undefined, options);
   }
 
@@ -98,7 +101,7 @@ export class Operations {
    */
   async cancel(operationId: string): Promise<void> {
     const temporal = await this.temporal();
-    const id = valid(() => text({ operationId }, 'operationId', ACTOR_NAME));
+    const id = valid(() => text({ operationId }, 'operationId', OPERATION_ID));
     const updateId = randomUUID();
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -112,6 +115,44 @@ export class Operations {
         await sleep(UPDATE_RETRY_MS);
       }
     }
+  }
+
+  /**
+   * Keeps an operation from submitting anything new to nodes until it is resumed; what nodes have accepted goes on. Without
+   * an id: every operation, and heals, planning and keepers as well. Pausing again changes the reason.
+   *
+   * @throws StewardError INVALID_INPUT; NOT_FOUND when nothing runs under that id; UNAVAILABLE
+   */
+  async pause(operationId: string | undefined, reason: string): Promise<void> {
+    const why = valid(() => text({ reason }, 'reason', REASON));
+    const id =
+      operationId === undefined ? '' : valid(() => text({ operationId }, 'operationId', OPERATION_ID));
+    if (id !== '') {
+      const { closedAt } = await this.get(id, { brief: true });
+      if (closedAt !== undefined)
+        throw new StewardError('NOT_FOUND', `${id} has ended: there is nothing to pause`);
+    }
+    await this.coordinator.ask((catalog) =>
+      catalog.pauseOperation({ operationId: id, actor: this.actor, reason: why }),
+    );
+  }
+
+  /** @throws StewardError INVALID_INPUT; REJECTED when it is not paused; UNAVAILABLE */
+  async resume(operationId: string | undefined): Promise<void> {
+    const id =
+      operationId === undefined ? '' : valid(() => text({ operationId }, 'operationId', OPERATION_ID));
+    await this.coordinator.ask((catalog) => catalog.resumeOperation({ operationId: id, actor: this.actor }));
+  }
+
+  /** What is paused, a pause of everything first. */
+  async pauses(): Promise<Pause[]> {
+    const { pauses } = await this.coordinator.ask((catalog) => catalog.listPauses({}));
+    return pauses.map(({ operationId, actor, reason, since }) => ({
+      ...(operationId !== '' && { operationId }),
+      actor,
+      reason,
+      since: since === undefined ? '' : timestampDate(since).toISOString(),
+    }));
   }
 
   /** The handle of what was started. */

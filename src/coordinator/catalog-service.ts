@@ -1,8 +1,9 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
+import { sql } from 'kysely';
 import { z } from 'zod';
-import type { Catalog } from '../catalog/catalog.js';
+import { type Catalog, migrationStatus } from '../catalog/catalog.js';
 import { createDatabase, type DatabaseStatus, listDatabases } from '../catalog/databases.js';
 import { forgetReplica } from '../catalog/forgetting.js';
 import {
@@ -11,7 +12,10 @@ import {
   planRegionGroups,
   type RegionGroupStatus,
 } from '../catalog/inspection.js';
+import { allLimits, setLimits } from '../catalog/limits.js';
 import { listNodes } from '../catalog/nodes.js';
+import { listPauses, pauseOperation, resumeOperation } from '../catalog/pauses.js';
+import { listProcesses } from '../catalog/processes.js';
 import type { Logger } from '../log.js';
 import type { Settings } from '../model/settings.js';
 import {
@@ -26,10 +30,14 @@ import {
   DATABASE_NAME,
   MAX_GROUPS_PER_REQUEST,
   MAX_ID,
+  MAX_LIMIT,
   MAX_REPLICATION_FACTOR,
   NODE_NAME,
+  OPERATION_ID,
+  REASON,
 } from '../rules/bounds.js';
 import type { Holder } from '../rules/words.js';
+import { version } from '../version.js';
 import { validated } from './validation.js';
 
 const PAGE = 1_000;
@@ -40,6 +48,19 @@ const forgetting = z.object({
   nodeId: z.string().regex(NODE_NAME),
   actor: z.string().regex(ACTOR_NAME),
 });
+const limit = z.number().int().min(1).max(MAX_LIMIT).optional();
+const limiting = z.object({
+  nodeId: z.literal('').or(z.string().regex(NODE_NAME)),
+  limits: z.object({ deletions: limit, creations: limit }).optional(),
+  actor: z.string().regex(ACTOR_NAME),
+});
+const operationId = z.literal('').or(z.string().regex(OPERATION_ID));
+const pausing = z.object({
+  operationId,
+  actor: z.string().regex(ACTOR_NAME),
+  reason: z.string().regex(REASON),
+});
+const resuming = z.object({ operationId, actor: z.string().regex(ACTOR_NAME) });
 const plan = z.object({
   database: z.literal('').or(databaseName),
   groups: z.number().int().min(1).max(MAX_GROUPS_PER_REQUEST),
@@ -55,9 +76,11 @@ export function catalogService(
   return {
     async listNodes() {
       const nodes = await listNodes(catalog, settings.nodeTimeoutMs);
+      const limits = await allLimits(catalog);
       return {
         nodes: nodes.map(({ silentMs, incarnation, replicas, capabilities, ...node }) => ({
           ...node,
+          limits: limits.get(node.nodeId) ?? limits.get('') ?? {},
           capabilities: [...capabilities],
           incarnation: BigInt(incarnation),
           replicas: BigInt(replicas),
@@ -163,6 +186,66 @@ export function catalogService(
         ...(progress.endedAt && { endedAt: timestampFromDate(progress.endedAt) }),
         ...(progress.supersededBy && { supersededBy: holderMessage(progress.supersededBy) }),
       };
+    },
+
+    async getStatus() {
+      const [{ applied, missing, unknown }, processes, groups, { rows }] = await Promise.all([
+        migrationStatus(catalog),
+        listProcesses(catalog),
+        catalog.selectFrom('optimizer_group').select('name').orderBy('name').execute(),
+        sql<{ now: Date }>`SELECT clock_timestamp() AS now`.execute(catalog),
+      ]);
+      return {
+        version: version(),
+        migrationsApplied: [...applied],
+        migrationsMissing: [...missing],
+        migrationsUnknown: [...unknown],
+        catalogNow: timestampFromDate(rows[0]!.now),
+        coordinatorNow: timestampFromDate(new Date()),
+        nodeTimeout: durationFromMs(settings.nodeTimeoutMs),
+        processes: processes.map(({ nodeTimeoutMs, startedAt, silentMs, ...process }) => ({
+          ...process,
+          nodeTimeout: durationFromMs(nodeTimeoutMs),
+          startedAt: timestampFromDate(startedAt),
+          silent: durationFromMs(silentMs),
+        })),
+        optimizerGroups: groups.map(({ name }) => name),
+      };
+    },
+
+    async setNodeLimits(request) {
+      const { nodeId, limits: wanted, actor } = validated(limiting, request);
+      const { deletions, creations } = wanted ?? {};
+      const limits = wanted && {
+        ...(deletions !== undefined && { deletions }),
+        ...(creations !== undefined && { creations }),
+      };
+      if (!(await setLimits(catalog, nodeId === '' ? undefined : nodeId, limits, actor)))
+        throw new ConnectError(`node ${nodeId} does not exist`, Code.NotFound);
+      log.info({ node: nodeId || 'all', limits, actor }, 'limits of nodes set');
+      return {};
+    },
+
+    async pauseOperation(request) {
+      const { operationId: id, actor, reason } = validated(pausing, request);
+      await pauseOperation(catalog, { operationId: id, actor, reason });
+      log.warn({ operation: id || 'all', actor, reason }, 'paused');
+      return {};
+    },
+
+    async resumeOperation(request) {
+      const { operationId: id, actor } = validated(resuming, request);
+      if (!(await resumeOperation(catalog, id, actor))) {
+        const what = id === '' ? 'not everything is paused' : `${id} is not paused`;
+        throw new ConnectError(what, Code.FailedPrecondition);
+      }
+      log.info({ operation: id || 'all', actor }, 'resumed');
+      return {};
+    },
+
+    async listPauses() {
+      const pauses = await listPauses(catalog);
+      return { pauses: pauses.map(({ since, ...pause }) => ({ ...pause, since: timestampFromDate(since) })) };
     },
   };
 

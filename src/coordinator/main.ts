@@ -16,6 +16,7 @@ import { TableService } from '../rpc/gen/steward/coordinator/v1/tables_pb.js';
 import { TaskGroupService } from '../rpc/gen/steward/coordinator/v1/task_groups_pb.js';
 import { checkListening } from '../rpc/plain-text.js';
 import { RpcServer } from '../rpc/server.js';
+import { Telling } from '../telling.js';
 import { catalogService } from './catalog-service.js';
 import { CommitStarter } from './commit-starter.js';
 import { healService } from './heal-service.js';
@@ -71,6 +72,7 @@ await runProcess('coordinator', async (log, stopping) => {
     log,
   );
   const url = await server.listen(host, port);
+  const telling = new Telling(catalog, 'coordinator', settings, log);
   return {
     ready: { url },
     ended: stopping.then(async () => {
@@ -79,6 +81,7 @@ await runProcess('coordinator', async (log, stopping) => {
       await settler.idle();
       await commits.close();
       await signals.close();
+      await telling.stop();
       await catalog.destroy();
     }),
   };

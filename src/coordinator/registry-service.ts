@@ -2,6 +2,7 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
 import { z } from 'zod';
 import type { Catalog } from '../catalog/catalog.js';
+import { limitsOf } from '../catalog/limits.js';
 import { recordHeartbeat, registerNode } from '../catalog/nodes.js';
 import type { Logger } from '../log.js';
 import type { Settings } from '../model/settings.js';
@@ -43,6 +44,7 @@ export function nodeRegistryService(
       return {
         incarnation: BigInt(verdict.incarnation),
         heartbeatInterval: durationFromMs(settings.heartbeatIntervalMs),
+        limits: await limitsOf(catalog, node.nodeId),
       };
     },
 
@@ -50,7 +52,8 @@ export function nodeRegistryService(
       const heartbeat = { nodeId, ledgerId, incarnation: Number(incarnation) };
       if (!z.uuid().safeParse(ledgerId).success)
         throw new ConnectError('ledger_id: not a UUID', Code.InvalidArgument);
-      if (await recordHeartbeat(catalog, heartbeat, settings.nodeTimeoutMs)) return {};
+      if (await recordHeartbeat(catalog, heartbeat, settings.nodeTimeoutMs))
+        return { limits: await limitsOf(catalog, nodeId) };
       throw new ConnectError(`${nodeId} must register (again)`, Code.NotFound);
     },
   };

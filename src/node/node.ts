@@ -28,6 +28,7 @@ import { contractServer } from './rpc-server.js';
 import { Coordinator } from './task-groups/coordinator.js';
 import { TaskGroupFacility } from './task-groups/facility.js';
 import { taskGroupInventory } from './task-groups/inventory.js';
+import { Turns } from './turns.js';
 
 /** Below the data directory. */
 const MERGE_FAULTS = 'merge-faults';
@@ -69,7 +70,8 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
     ...(container !== undefined && { resources: new ResourceFacility(container) }),
     ...(taskGroups !== undefined && { taskGroups }),
   };
-  const queues = new ResourceQueues(ledger, performOperations(facilities, ledger, faults), log);
+  const turns = new Turns(ledger);
+  const queues = new ResourceQueues(ledger, performOperations(facilities, ledger, faults), log, turns);
   queues.add(await recover(facilities, ledger, log));
 
   const identity: NodeIdentity = {
@@ -97,6 +99,8 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
     taskGroups: taskGroups && taskGroupInventory(taskGroups, identity),
     faults,
     allowFaults,
+    data: options.data,
+    turns,
   };
   const server = contractServer(contract, credentials, log);
   const url = await server.listen(options.host, options.port);
@@ -122,6 +126,7 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
           bootId: randomUUID(),
           identity,
           credentials,
+          limit: (limits) => turns.limit(limits),
           log,
         });
 

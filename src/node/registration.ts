@@ -4,8 +4,9 @@ import { type Client, Code, ConnectError, createClient } from '@connectrpc/conne
 import type { Logger } from '../log.js';
 import { RpcConnection } from '../rpc/connection.js';
 import type { Credentials } from '../rpc/credentials.js';
-import { NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
+import { type NodeLimits, NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
 import type { NodeIdentity } from './node-identity.js';
+import type { Limits } from './turns.js';
 
 export interface RegistrationOptions {
   /** Base URL of the coordinator. */
@@ -16,6 +17,8 @@ export interface RegistrationOptions {
   readonly bootId: string;
   readonly identity: NodeIdentity;
   readonly credentials: Credentials;
+  /** Takes the limits that operators want now. */
+  readonly limit: (limits: Limits) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -81,6 +84,7 @@ export class Registration {
       { timeoutMs: CALL_TIMEOUT_MS, signal: this.#stop.signal },
     );
     identity.incarnation = reply.incarnation;
+    await this.#takeLimits(reply.limits);
     const told = reply.heartbeatInterval === undefined ? 0 : durationMs(reply.heartbeatInterval);
     const heartbeatMs = told > 0 ? Math.max(told, SHORTEST_HEARTBEAT_MS) : DEFAULT_HEARTBEAT_MS;
     log.info({ incarnation: Number(reply.incarnation), heartbeatMs }, 'registered at the coordinator');
@@ -89,10 +93,21 @@ export class Registration {
 
   async #heartbeat(): Promise<void> {
     const { nodeId, ledgerId, incarnation } = this.options.identity;
-    await this.#client.heartbeat(
+    const { limits } = await this.#client.heartbeat(
       { nodeId, ledgerId, incarnation },
       { timeoutMs: CALL_TIMEOUT_MS, signal: this.#stop.signal },
     );
+    await this.#takeLimits(limits);
+  }
+
+  /** A coordinator that knows of no limits says nothing, and changes nothing. */
+  async #takeLimits(limits: NodeLimits | undefined): Promise<void> {
+    if (limits === undefined) return;
+    const { deletions, creations } = limits;
+    await this.options.limit({
+      ...(deletions !== undefined && deletions > 0 && { deletions }),
+      ...(creations !== undefined && creations > 0 && { creations }),
+    });
   }
 
   async #wait(ms: number): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Logger } from '../log.js';
 import type { Ledger } from './ledger.js';
 import { isCancellable, type PendingOperation, type Progress, type Result } from './operation.js';
+import type { Turns } from './turns.js';
 
 /** Why the signal of a running operation was aborted. */
 export type Interruption = 'CANCELED' | 'STOPPING';
@@ -47,7 +48,7 @@ export type Perform = (operation: LiveOperation) => Promise<Result>;
 
 /**
  * Runs the operations of one resource one at a time in the order of acceptance, which is epoch order (I9); resources run
- * next to each other. The next effect starts only when the end of the one before is on disk, so after a crash only the
+ * next to each other, as many of a verb as may have their turn. The next effect starts only when the end of the one before is on disk, so after a crash only the
  * first pending operation of a resource may have begun.
  */
 export class ResourceQueues {
@@ -60,6 +61,7 @@ export class ResourceQueues {
     private readonly ledger: Ledger,
     private readonly perform: Perform,
     private readonly log: Logger,
+    private readonly turns: Turns,
   ) {}
 
   /** How many operations are not over. */
@@ -120,6 +122,7 @@ export class ResourceQueues {
   /** Starts nothing more, stops what runs at its next safe point and waits for it. What is not over stays pending. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.turns.stop();
     for (const operation of this.#live.values()) operation.abort.abort(new Interrupted('STOPPING'));
     await Promise.all(this.#workers);
   }
@@ -129,11 +132,19 @@ export class ResourceQueues {
     // Lets the call that accepted it go on first: no effect holds up a reply.
     await new Promise((resolve) => setImmediate(resolve));
     for (let operation = queue[0]; operation !== undefined && !this.#stopping; operation = queue[0]) {
-      operation.phase = 'RUNNING';
-      const result = await this.#run(operation);
-      if (result === undefined) return;
-      await this.#end(operation, result);
-      queue.shift();
+      const { verb } = operation.pending.request;
+      await this.turns.enter(verb);
+      try {
+        // While it waited for its turn it may have been canceled or overtaken, and is then not in the queue any more.
+        if (queue[0] !== operation || this.#stopping) continue;
+        operation.phase = 'RUNNING';
+        const result = await this.#run(operation);
+        if (result === undefined) return;
+        await this.#end(operation, result);
+        queue.shift();
+      } finally {
+        this.turns.leave(verb);
+      }
     }
     if (queue.length === 0) this.#queues.delete(resource);
   }

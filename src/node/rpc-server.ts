@@ -13,11 +13,13 @@ import type { Faults } from './faults.js';
 import { inventoryService } from './inventory-service.js';
 import type { Ledger } from './ledger.js';
 import type { NodeIdentity } from './node-identity.js';
+import { nodeService } from './node-service.js';
 import { operationService } from './operation-service.js';
 import type { Operations } from './operations.js';
 import type { RegionStore } from './region-store.js';
 import type { ResourceInventory } from './resource-inventory.js';
 import type { TaskGroupInventory } from './task-groups/inventory.js';
+import type { Turns } from './turns.js';
 
 export interface WorkerContract {
   readonly identity: NodeIdentity;
@@ -31,6 +33,9 @@ export interface WorkerContract {
   readonly faults: Faults;
   /** Serves FaultService; UNIMPLEMENTED otherwise. */
   readonly allowFaults: boolean;
+  /** The data directory. */
+  readonly data: string;
+  readonly turns: Turns;
 }
 
 /** The server of the worker contract. */
@@ -40,9 +45,7 @@ export function contractServer(contract: WorkerContract, credentials: Credential
     router.service(OperationService, operationService(operations, identity));
     const inventory = inventoryService(store, ledger, identity, resources, taskGroups);
     router.service(InventoryService, inventory);
-    router.service(NodeService, {
-      getNodeInfo: () => ({ ...identity, capabilities: [...identity.capabilities] }),
-    });
+    router.service(NodeService, nodeService(identity, contract.data, contract.turns));
     if (allowFaults) router.service(FaultService, faultService(faults));
   };
   return new RpcServer(

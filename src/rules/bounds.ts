@@ -17,6 +17,12 @@ export const DATABASE_NAME = /^[a-z][a-z0-9_.-]{0,62}$/;
 export const NODE_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const REQUEST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 export const ACTOR_NAME = /^\P{Cc}{1,128}$/u;
+/** A workflow id. */
+export const OPERATION_ID = /^\P{Cc}{1,512}$/u;
+/** Why something is paused. */
+export const REASON = /^\P{Cc}{1,256}$/u;
+/** Most effects of a kind that a limit lets a node run at a time. */
+export const MAX_LIMIT = 1_000_000;
 export const MAX_OPTIMIZER_THREADS = 64;
 export const MIN_OPTIMIZER_MEMORY_MB = 64;
 export const MAX_OPTIMIZER_MEMORY_MB = 1 << 20;

@@ -10,17 +10,27 @@ const KEYWORD = 2;
 export async function ensureSearchAttributes(connection: Connection, namespace: string): Promise<void> {
   const { operatorService } = connection;
   const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
-  const names = SEARCH_ATTRIBUTES.map(({ name }) => name);
-  const wrong = names.filter((name) => name in customAttributes && customAttributes[name] !== KEYWORD);
+  const { missing, wrong } = compareSearchAttributes(customAttributes);
   if (wrong.length > 0) {
     throw new Error(
       `search attributes ${wrong.join(', ')} of namespace ${namespace} must be of type Keyword: remove them first`,
     );
   }
-  const missing = names.filter((name) => !(name in customAttributes));
   if (missing.length === 0) return;
   await operatorService.addSearchAttributes({
     namespace,
     searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
   });
+}
+
+/** Names of Steward's search attributes that are not there, or are of another type. */
+export function compareSearchAttributes(found: Readonly<Record<string, unknown>>): {
+  readonly missing: readonly string[];
+  readonly wrong: readonly string[];
+} {
+  const names = SEARCH_ATTRIBUTES.map(({ name }) => name);
+  return {
+    missing: names.filter((name) => !(name in found)),
+    wrong: names.filter((name) => name in found && found[name] !== KEYWORD),
+  };
 }

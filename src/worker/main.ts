@@ -21,6 +21,7 @@ import { readTransport } from '../model/transport.js';
 import { runProcess } from '../process.js';
 import { Credentials } from '../rpc/credentials.js';
 import { NodeClients } from '../rpc/node-clients.js';
+import { Telling } from '../telling.js';
 import { isCommitting, startCommitTable } from '../temporal/commit-table.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { ensureSchedules } from '../temporal/schedules.js';
@@ -97,11 +98,13 @@ await runProcess('worker', async (log, stopping) => {
     maxConcurrentActivityTaskExecutions: 50,
   });
   const run = worker.run();
+  const telling = new Telling(catalog, 'worker', settings, log);
   const end = async () => {
     try {
       await run;
     } finally {
       await metrics?.close();
+      await telling.stop();
       clients.close();
       credentials.close();
       await catalog.destroy();

@@ -6,13 +6,15 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { NodeLimits } from "./registry_pb.js";
+import { file_steward_coordinator_v1_registry } from "./registry_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file steward/coordinator/v1/catalog.proto.
  */
 export const file_steward_coordinator_v1_catalog: GenFile = /*@__PURE__*/
-  fileDesc("CiRzdGV3YXJkL2Nvb3JkaW5hdG9yL3YxL2NhdGFsb2cucHJvdG8SFnN0ZXdhcmQuY29vcmRpbmF0b3IudjEihAEKBkhvbGRlchITCgt3b3JrZmxvd19pZBgBIAEoCRIUCgxmaXJzdF9ydW5faWQYAiABKAkSFQoNd29ya2Zsb3dfdHlwZRgDIAEoCRINCgVhY3RvchgEIAEoCRIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisgEKBE5vZGUSDwoHbm9kZV9pZBgBIAEoCRIRCglsZWRnZXJfaWQYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRITCgtpbmNhcm5hdGlvbhgEIAEoBBIUCgxjYXBhYmlsaXRpZXMYBSADKAkSDQoFYWxpdmUYBiABKAgSKQoGc2lsZW50GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCHJlcGxpY2FzGAggASgEIrkCCghEYXRhYmFzZRIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEhIKCmNyZWF0ZWRfYnkYAyABKAkSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHAoUc2NoZW1hX3JlZ2lvbl9ncm91cHMYBSABKA0SGgoSZGF0YV9yZWdpb25fZ3JvdXBzGAYgASgNEh0KFXJ1bm5pbmdfcmVnaW9uX2dyb3VwcxgHIAEoDRIQCghyZXBsaWNhcxgIIAEoDRIYChBydW5uaW5nX3JlcGxpY2FzGAkgASgNEi4KBmhvbGRlchgKIAEoCzIeLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuSG9sZGVyEhcKD3BhcnRpdGlvbl9zbG90cxgLIAEoDSLOAgoLUmVnaW9uR3JvdXASEAoIZ3JvdXBfaWQYASABKAQSEAoIZGF0YWJhc2UYAiABKAkSNQoEa2luZBgDIAEoDjInLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuUmVnaW9uR3JvdXBLaW5kEhoKEnJlcGxpY2F0aW9uX2ZhY3RvchgEIAEoDRINCgVzdGF0ZRgFIAEoCRINCgVlcG9jaBgGIAEoBBIxCghyZXBsaWNhcxgHIAMoCzIfLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuUmVwbGljYRIuCgZob2xkZXIYCCABKAsyHi5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkhvbGRlchIuCgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9wYXJ0aXRpb25fc2xvdHMYCiABKA0iTgoHUmVwbGljYRIPCgdub2RlX2lkGAEgASgJEg0KBXN0YXRlGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SEgoKbGFzdF9lcnJvchgEIAEoCSISChBMaXN0Tm9kZXNSZXF1ZXN0IkAKEUxpc3ROb2Rlc1Jlc3BvbnNlEisKBW5vZGVzGAEgAygLMhwuc3Rld2FyZC5jb29yZGluYXRvci52MS5Ob2RlIhYKFExpc3REYXRhYmFzZXNSZXF1ZXN0IkwKFUxpc3REYXRhYmFzZXNSZXNwb25zZRIzCglkYXRhYmFzZXMYASADKAsyIC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkRhdGFiYXNlIiIKEkdldERhdGFiYXNlUmVxdWVzdBIMCgRuYW1lGAEgASgJIkkKE0dldERhdGFiYXNlUmVzcG9uc2USMgoIZGF0YWJhc2UYASABKAsyIC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkRhdGFiYXNlIjQKFUNyZWF0ZURhdGFiYXNlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWFjdG9yGAIgASgJIhgKFkNyZWF0ZURhdGFiYXNlUmVzcG9uc2UiZgoXTGlzdFJlZ2lvbkdyb3Vwc1JlcXVlc3QSEAoIZGF0YWJhc2UYASABKAkSFwoPaW5jb21wbGV0ZV9vbmx5GAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoDRINCgVhZnRlchgEIAEoBCJqChhMaXN0UmVnaW9uR3JvdXBzUmVzcG9uc2USOgoNcmVnaW9uX2dyb3VwcxgBIAMoCzIjLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuUmVnaW9uR3JvdXASEgoKbmV4dF9hZnRlchgCIAEoBCIpChVHZXRSZWdpb25Hcm91cFJlcXVlc3QSEAoIZ3JvdXBfaWQYASABKAQiUwoWR2V0UmVnaW9uR3JvdXBSZXNwb25zZRI5CgxyZWdpb25fZ3JvdXAYASABKAsyIy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLlJlZ2lvbkdyb3VwIlcKF1BsYW5SZWdpb25Hcm91cHNSZXF1ZXN0EhAKCGRhdGFiYXNlGAEgASgJEg4KBmdyb3VwcxgCIAEoDRIaChJyZXBsaWNhdGlvbl9mYWN0b3IYAyABKA0iUQoYUGxhblJlZ2lvbkdyb3Vwc1Jlc3BvbnNlEjUKCnBsYWNlbWVudHMYASADKAsyIS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLlBsYWNlbWVudCIdCglQbGFjZW1lbnQSEAoIbm9kZV9pZHMYASADKAkiWQoURm9yZ2V0UmVwbGljYVJlcXVlc3QSEAoIZ3JvdXBfaWQYASABKAQSDwoHbm9kZV9pZBgCIAEoCRINCgVhY3RvchgDIAEoCRIPCgdkcnlfcnVuGAQgASgIIhcKFUZvcmdldFJlcGxpY2FSZXNwb25zZSI9ChBHZXRIb2xkZXJSZXF1ZXN0EhMKC3dvcmtmbG93X2lkGAEgASgJEhQKDGZpcnN0X3J1bl9pZBgCIAEoCSLuAQoRR2V0SG9sZGVyUmVzcG9uc2USLgoGaG9sZGVyGAEgASgLMh4uc3Rld2FyZC5jb29yZGluYXRvci52MS5Ib2xkZXISEAoIcmVwbGljYXMYAiABKA0SMgoEb3BlbhgDIAMoCzIkLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuTm9kZVByb2dyZXNzEiwKCGVuZGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1Cg1zdXBlcnNlZGVkX2J5GAUgASgLMh4uc3Rld2FyZC5jb29yZGluYXRvci52MS5Ib2xkZXIiMQoMTm9kZVByb2dyZXNzEg8KB25vZGVfaWQYASABKAkSEAoIcmVwbGljYXMYAiABKA0qbgoPUmVnaW9uR3JvdXBLaW5kEiEKHVJFR0lPTl9HUk9VUF9LSU5EX1VOU1BFQ0lGSUVEEAASHAoYUkVHSU9OX0dST1VQX0tJTkRfU0NIRU1BEAESGgoWUkVHSU9OX0dST1VQX0tJTkRfREFUQRACMugHCg5DYXRhbG9nU2VydmljZRJgCglMaXN0Tm9kZXMSKC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkxpc3ROb2Rlc1JlcXVlc3QaKS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEmwKDUxpc3REYXRhYmFzZXMSLC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkxpc3REYXRhYmFzZXNSZXF1ZXN0Gi0uc3Rld2FyZC5jb29yZGluYXRvci52MS5MaXN0RGF0YWJhc2VzUmVzcG9uc2USZgoLR2V0RGF0YWJhc2USKi5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkdldERhdGFiYXNlUmVxdWVzdBorLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuR2V0RGF0YWJhc2VSZXNwb25zZRJvCg5DcmVhdGVEYXRhYmFzZRItLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuQ3JlYXRlRGF0YWJhc2VSZXF1ZXN0Gi4uc3Rld2FyZC5jb29yZGluYXRvci52MS5DcmVhdGVEYXRhYmFzZVJlc3BvbnNlEnUKEExpc3RSZWdpb25Hcm91cHMSLy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkxpc3RSZWdpb25Hcm91cHNSZXF1ZXN0GjAuc3Rld2FyZC5jb29yZGluYXRvci52MS5MaXN0UmVnaW9uR3JvdXBzUmVzcG9uc2USbwoOR2V0UmVnaW9uR3JvdXASLS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkdldFJlZ2lvbkdyb3VwUmVxdWVzdBouLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuR2V0UmVnaW9uR3JvdXBSZXNwb25zZRJ1ChBQbGFuUmVnaW9uR3JvdXBzEi8uc3Rld2FyZC5jb29yZGluYXRvci52MS5QbGFuUmVnaW9uR3JvdXBzUmVxdWVzdBowLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuUGxhblJlZ2lvbkdyb3Vwc1Jlc3BvbnNlEmwKDUZvcmdldFJlcGxpY2ESLC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkZvcmdldFJlcGxpY2FSZXF1ZXN0Gi0uc3Rld2FyZC5jb29yZGluYXRvci52MS5Gb3JnZXRSZXBsaWNhUmVzcG9uc2USYAoJR2V0SG9sZGVyEiguc3Rld2FyZC5jb29yZGluYXRvci52MS5HZXRIb2xkZXJSZXF1ZXN0Gikuc3Rld2FyZC5jb29yZGluYXRvci52MS5HZXRIb2xkZXJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiRzdGV3YXJkL2Nvb3JkaW5hdG9yL3YxL2NhdGFsb2cucHJvdG8SFnN0ZXdhcmQuY29vcmRpbmF0b3IudjEihAEKBkhvbGRlchITCgt3b3JrZmxvd19pZBgBIAEoCRIUCgxmaXJzdF9ydW5faWQYAiABKAkSFQoNd29ya2Zsb3dfdHlwZRgDIAEoCRINCgVhY3RvchgEIAEoCRIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi5gEKBE5vZGUSDwoHbm9kZV9pZBgBIAEoCRIRCglsZWRnZXJfaWQYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRITCgtpbmNhcm5hdGlvbhgEIAEoBBIUCgxjYXBhYmlsaXRpZXMYBSADKAkSDQoFYWxpdmUYBiABKAgSKQoGc2lsZW50GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCHJlcGxpY2FzGAggASgEEjIKBmxpbWl0cxgJIAEoCzIiLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuTm9kZUxpbWl0cyK5AgoIRGF0YWJhc2USDAoEbmFtZRgBIAEoCRINCgVzdGF0ZRgCIAEoCRISCgpjcmVhdGVkX2J5GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKFHNjaGVtYV9yZWdpb25fZ3JvdXBzGAUgASgNEhoKEmRhdGFfcmVnaW9uX2dyb3VwcxgGIAEoDRIdChVydW5uaW5nX3JlZ2lvbl9ncm91cHMYByABKA0SEAoIcmVwbGljYXMYCCABKA0SGAoQcnVubmluZ19yZXBsaWNhcxgJIAEoDRIuCgZob2xkZXIYCiABKAsyHi5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkhvbGRlchIXCg9wYXJ0aXRpb25fc2xvdHMYCyABKA0izgIKC1JlZ2lvbkdyb3VwEhAKCGdyb3VwX2lkGAEgASgEEhAKCGRhdGFiYXNlGAIgASgJEjUKBGtpbmQYAyABKA4yJy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLlJlZ2lvbkdyb3VwS2luZBIaChJyZXBsaWNhdGlvbl9mYWN0b3IYBCABKA0SDQoFc3RhdGUYBSABKAkSDQoFZXBvY2gYBiABKAQSMQoIcmVwbGljYXMYByADKAsyHy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLlJlcGxpY2ESLgoGaG9sZGVyGAggASgLMh4uc3Rld2FyZC5jb29yZGluYXRvci52MS5Ib2xkZXISLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPcGFydGl0aW9uX3Nsb3RzGAogASgNIk4KB1JlcGxpY2ESDwoHbm9kZV9pZBgBIAEoCRINCgVzdGF0ZRgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhIKCmxhc3RfZXJyb3IYBCABKAkiEgoQTGlzdE5vZGVzUmVxdWVzdCJAChFMaXN0Tm9kZXNSZXNwb25zZRIrCgVub2RlcxgBIAMoCzIcLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuTm9kZSIWChRMaXN0RGF0YWJhc2VzUmVxdWVzdCJMChVMaXN0RGF0YWJhc2VzUmVzcG9uc2USMwoJZGF0YWJhc2VzGAEgAygLMiAuc3Rld2FyZC5jb29yZGluYXRvci52MS5EYXRhYmFzZSIiChJHZXREYXRhYmFzZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSJJChNHZXREYXRhYmFzZVJlc3BvbnNlEjIKCGRhdGFiYXNlGAEgASgLMiAuc3Rld2FyZC5jb29yZGluYXRvci52MS5EYXRhYmFzZSI0ChVDcmVhdGVEYXRhYmFzZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVhY3RvchgCIAEoCSIYChZDcmVhdGVEYXRhYmFzZVJlc3BvbnNlImYKF0xpc3RSZWdpb25Hcm91cHNSZXF1ZXN0EhAKCGRhdGFiYXNlGAEgASgJEhcKD2luY29tcGxldGVfb25seRgCIAEoCBIRCglwYWdlX3NpemUYAyABKA0SDQoFYWZ0ZXIYBCABKAQiagoYTGlzdFJlZ2lvbkdyb3Vwc1Jlc3BvbnNlEjoKDXJlZ2lvbl9ncm91cHMYASADKAsyIy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLlJlZ2lvbkdyb3VwEhIKCm5leHRfYWZ0ZXIYAiABKAQiKQoVR2V0UmVnaW9uR3JvdXBSZXF1ZXN0EhAKCGdyb3VwX2lkGAEgASgEIlMKFkdldFJlZ2lvbkdyb3VwUmVzcG9uc2USOQoMcmVnaW9uX2dyb3VwGAEgASgLMiMuc3Rld2FyZC5jb29yZGluYXRvci52MS5SZWdpb25Hcm91cCJXChdQbGFuUmVnaW9uR3JvdXBzUmVxdWVzdBIQCghkYXRhYmFzZRgBIAEoCRIOCgZncm91cHMYAiABKA0SGgoScmVwbGljYXRpb25fZmFjdG9yGAMgASgNIlEKGFBsYW5SZWdpb25Hcm91cHNSZXNwb25zZRI1CgpwbGFjZW1lbnRzGAEgAygLMiEuc3Rld2FyZC5jb29yZGluYXRvci52MS5QbGFjZW1lbnQiHQoJUGxhY2VtZW50EhAKCG5vZGVfaWRzGAEgAygJIlkKFEZvcmdldFJlcGxpY2FSZXF1ZXN0EhAKCGdyb3VwX2lkGAEgASgEEg8KB25vZGVfaWQYAiABKAkSDQoFYWN0b3IYAyABKAkSDwoHZHJ5X3J1bhgEIAEoCCIXChVGb3JnZXRSZXBsaWNhUmVzcG9uc2UiPQoQR2V0SG9sZGVyUmVxdWVzdBITCgt3b3JrZmxvd19pZBgBIAEoCRIUCgxmaXJzdF9ydW5faWQYAiABKAki7gEKEUdldEhvbGRlclJlc3BvbnNlEi4KBmhvbGRlchgBIAEoCzIeLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuSG9sZGVyEhAKCHJlcGxpY2FzGAIgASgNEjIKBG9wZW4YAyADKAsyJC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLk5vZGVQcm9ncmVzcxIsCghlbmRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoNc3VwZXJzZWRlZF9ieRgFIAEoCzIeLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuSG9sZGVyIjEKDE5vZGVQcm9ncmVzcxIPCgdub2RlX2lkGAEgASgJEhAKCHJlcGxpY2FzGAIgASgNIhIKEEdldFN0YXR1c1JlcXVlc3Qi5AIKEUdldFN0YXR1c1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSGgoSbWlncmF0aW9uc19hcHBsaWVkGAIgAygJEhoKEm1pZ3JhdGlvbnNfbWlzc2luZxgDIAMoCRIvCgtjYXRhbG9nX25vdxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPY29vcmRpbmF0b3Jfbm93GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgxub2RlX3RpbWVvdXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoJcHJvY2Vzc2VzGAcgAygLMiYuc3Rld2FyZC5jb29yZGluYXRvci52MS5Db250cm9sUHJvY2VzcxIYChBvcHRpbWl6ZXJfZ3JvdXBzGAggAygJEhoKEm1pZ3JhdGlvbnNfdW5rbm93bhgJIAMoCSL5AQoOQ29udHJvbFByb2Nlc3MSDAoEa2luZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEgwKBGhvc3QYAyABKAkSCwoDcGlkGAQgASgNEhIKCnRhc2tfcXVldWUYBSABKAkSLwoMbm9kZV90aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KCnN0YXJ0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBnNpbGVudBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhINCgVhbGl2ZRgJIAEoCCJqChRTZXROb2RlTGltaXRzUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEjIKBmxpbWl0cxgCIAEoCzIiLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuTm9kZUxpbWl0cxINCgVhY3RvchgDIAEoCSIXChVTZXROb2RlTGltaXRzUmVzcG9uc2UiTAoVUGF1c2VPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCRINCgVhY3RvchgCIAEoCRIOCgZyZWFzb24YAyABKAkiGAoWUGF1c2VPcGVyYXRpb25SZXNwb25zZSI9ChZSZXN1bWVPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCRINCgVhY3RvchgCIAEoCSIZChdSZXN1bWVPcGVyYXRpb25SZXNwb25zZSITChFMaXN0UGF1c2VzUmVxdWVzdCJDChJMaXN0UGF1c2VzUmVzcG9uc2USLQoGcGF1c2VzGAEgAygLMh0uc3Rld2FyZC5jb29yZGluYXRvci52MS5QYXVzZSJnCgVQYXVzZRIUCgxvcGVyYXRpb25faWQYASABKAkSDQoFYWN0b3IYAiABKAkSDgoGcmVhc29uGAMgASgJEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpuCg9SZWdpb25Hcm91cEtpbmQSIQodUkVHSU9OX0dST1VQX0tJTkRfVU5TUEVDSUZJRUQQABIcChhSRUdJT05fR1JPVVBfS0lORF9TQ0hFTUEQARIaChZSRUdJT05fR1JPVVBfS0lORF9EQVRBEAIyggwKDkNhdGFsb2dTZXJ2aWNlEmAKCUxpc3ROb2RlcxIoLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuTGlzdE5vZGVzUmVxdWVzdBopLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuTGlzdE5vZGVzUmVzcG9uc2USbAoNTGlzdERhdGFiYXNlcxIsLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuTGlzdERhdGFiYXNlc1JlcXVlc3QaLS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkxpc3REYXRhYmFzZXNSZXNwb25zZRJmCgtHZXREYXRhYmFzZRIqLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuR2V0RGF0YWJhc2VSZXF1ZXN0Gisuc3Rld2FyZC5jb29yZGluYXRvci52MS5HZXREYXRhYmFzZVJlc3BvbnNlEm8KDkNyZWF0ZURhdGFiYXNlEi0uc3Rld2FyZC5jb29yZGluYXRvci52MS5DcmVhdGVEYXRhYmFzZVJlcXVlc3QaLi5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkNyZWF0ZURhdGFiYXNlUmVzcG9uc2USdQoQTGlzdFJlZ2lvbkdyb3VwcxIvLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuTGlzdFJlZ2lvbkdyb3Vwc1JlcXVlc3QaMC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkxpc3RSZWdpb25Hcm91cHNSZXNwb25zZRJvCg5HZXRSZWdpb25Hcm91cBItLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuR2V0UmVnaW9uR3JvdXBSZXF1ZXN0Gi4uc3Rld2FyZC5jb29yZGluYXRvci52MS5HZXRSZWdpb25Hcm91cFJlc3BvbnNlEnUKEFBsYW5SZWdpb25Hcm91cHMSLy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLlBsYW5SZWdpb25Hcm91cHNSZXF1ZXN0GjAuc3Rld2FyZC5jb29yZGluYXRvci52MS5QbGFuUmVnaW9uR3JvdXBzUmVzcG9uc2USbAoNRm9yZ2V0UmVwbGljYRIsLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuRm9yZ2V0UmVwbGljYVJlcXVlc3QaLS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkZvcmdldFJlcGxpY2FSZXNwb25zZRJgCglHZXRIb2xkZXISKC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkdldEhvbGRlclJlcXVlc3QaKS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkdldEhvbGRlclJlc3BvbnNlEmAKCUdldFN0YXR1cxIoLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuR2V0U3RhdHVzUmVxdWVzdBopLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuR2V0U3RhdHVzUmVzcG9uc2USbAoNU2V0Tm9kZUxpbWl0cxIsLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuU2V0Tm9kZUxpbWl0c1JlcXVlc3QaLS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLlNldE5vZGVMaW1pdHNSZXNwb25zZRJvCg5QYXVzZU9wZXJhdGlvbhItLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuUGF1c2VPcGVyYXRpb25SZXF1ZXN0Gi4uc3Rld2FyZC5jb29yZGluYXRvci52MS5QYXVzZU9wZXJhdGlvblJlc3BvbnNlEnIKD1Jlc3VtZU9wZXJhdGlvbhIuLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuUmVzdW1lT3BlcmF0aW9uUmVxdWVzdBovLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuUmVzdW1lT3BlcmF0aW9uUmVzcG9uc2USYwoKTGlzdFBhdXNlcxIpLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuTGlzdFBhdXNlc1JlcXVlc3QaKi5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkxpc3RQYXVzZXNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_steward_coordinator_v1_registry]);
 
 /**
  * The workflow that holds a resource.
@@ -98,6 +100,13 @@ export type Node = Message<"steward.coordinator.v1.Node"> & {
    * @generated from field: uint64 replicas = 8;
    */
   replicas: bigint;
+
+  /**
+   * As operators want it; the node itself says which it keeps (NodeService).
+   *
+   * @generated from field: steward.coordinator.v1.NodeLimits limits = 9;
+   */
+  limits?: NodeLimits | undefined;
 };
 
 /**
@@ -707,6 +716,338 @@ export const NodeProgressSchema: GenMessage<NodeProgress> = /*@__PURE__*/
   messageDesc(file_steward_coordinator_v1_catalog, 24);
 
 /**
+ * @generated from message steward.coordinator.v1.GetStatusRequest
+ */
+export type GetStatusRequest = Message<"steward.coordinator.v1.GetStatusRequest"> & {
+};
+
+/**
+ * Describes the message steward.coordinator.v1.GetStatusRequest.
+ * Use `create(GetStatusRequestSchema)` to create a new message.
+ */
+export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 25);
+
+/**
+ * @generated from message steward.coordinator.v1.GetStatusResponse
+ */
+export type GetStatusResponse = Message<"steward.coordinator.v1.GetStatusResponse"> & {
+  /**
+   * Of the coordinator that answers.
+   *
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * Migrations of the catalog in the order in which they were applied.
+   *
+   * @generated from field: repeated string migrations_applied = 2;
+   */
+  migrationsApplied: string[];
+
+  /**
+   * Migrations that this coordinator has and the catalog has not.
+   *
+   * @generated from field: repeated string migrations_missing = 3;
+   */
+  migrationsMissing: string[];
+
+  /**
+   * @generated from field: google.protobuf.Timestamp catalog_now = 4;
+   */
+  catalogNow?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp coordinator_now = 5;
+   */
+  coordinatorNow?: Timestamp | undefined;
+
+  /**
+   * This coordinator's: a node whose last heartbeat is older is not alive.
+   *
+   * @generated from field: google.protobuf.Duration node_timeout = 6;
+   */
+  nodeTimeout?: Duration | undefined;
+
+  /**
+   * Coordinators and workers that told of themselves within the last hour and have not said that they stop.
+   *
+   * @generated from field: repeated steward.coordinator.v1.ControlProcess processes = 7;
+   */
+  processes: ControlProcess[];
+
+  /**
+   * Groups of optimizers; each has to have its keeper.
+   *
+   * @generated from field: repeated string optimizer_groups = 8;
+   */
+  optimizerGroups: string[];
+
+  /**
+   * Migrations that the catalog has and this coordinator does not know: it is older than the catalog.
+   *
+   * @generated from field: repeated string migrations_unknown = 9;
+   */
+  migrationsUnknown: string[];
+};
+
+/**
+ * Describes the message steward.coordinator.v1.GetStatusResponse.
+ * Use `create(GetStatusResponseSchema)` to create a new message.
+ */
+export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 26);
+
+/**
+ * @generated from message steward.coordinator.v1.ControlProcess
+ */
+export type ControlProcess = Message<"steward.coordinator.v1.ControlProcess"> & {
+  /**
+   * coordinator or worker.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * @generated from field: string host = 3;
+   */
+  host: string;
+
+  /**
+   * @generated from field: uint32 pid = 4;
+   */
+  pid: number;
+
+  /**
+   * @generated from field: string task_queue = 5;
+   */
+  taskQueue: string;
+
+  /**
+   * @generated from field: google.protobuf.Duration node_timeout = 6;
+   */
+  nodeTimeout?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp started_at = 7;
+   */
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * Since it told of itself last.
+   *
+   * @generated from field: google.protobuf.Duration silent = 8;
+   */
+  silent?: Duration | undefined;
+
+  /**
+   * @generated from field: bool alive = 9;
+   */
+  alive: boolean;
+};
+
+/**
+ * Describes the message steward.coordinator.v1.ControlProcess.
+ * Use `create(ControlProcessSchema)` to create a new message.
+ */
+export const ControlProcessSchema: GenMessage<ControlProcess> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 27);
+
+/**
+ * @generated from message steward.coordinator.v1.SetNodeLimitsRequest
+ */
+export type SetNodeLimitsRequest = Message<"steward.coordinator.v1.SetNodeLimitsRequest"> & {
+  /**
+   * Empty: every node that has no limits of its own.
+   *
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * Absent: the node has no limits of its own any more; with an empty node_id, nobody has.
+   *
+   * @generated from field: steward.coordinator.v1.NodeLimits limits = 2;
+   */
+  limits?: NodeLimits | undefined;
+
+  /**
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message steward.coordinator.v1.SetNodeLimitsRequest.
+ * Use `create(SetNodeLimitsRequestSchema)` to create a new message.
+ */
+export const SetNodeLimitsRequestSchema: GenMessage<SetNodeLimitsRequest> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 28);
+
+/**
+ * @generated from message steward.coordinator.v1.SetNodeLimitsResponse
+ */
+export type SetNodeLimitsResponse = Message<"steward.coordinator.v1.SetNodeLimitsResponse"> & {
+};
+
+/**
+ * Describes the message steward.coordinator.v1.SetNodeLimitsResponse.
+ * Use `create(SetNodeLimitsResponseSchema)` to create a new message.
+ */
+export const SetNodeLimitsResponseSchema: GenMessage<SetNodeLimitsResponse> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 29);
+
+/**
+ * @generated from message steward.coordinator.v1.PauseOperationRequest
+ */
+export type PauseOperationRequest = Message<"steward.coordinator.v1.PauseOperationRequest"> & {
+  /**
+   * A workflow id. Empty: every operation.
+   *
+   * @generated from field: string operation_id = 1;
+   */
+  operationId: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message steward.coordinator.v1.PauseOperationRequest.
+ * Use `create(PauseOperationRequestSchema)` to create a new message.
+ */
+export const PauseOperationRequestSchema: GenMessage<PauseOperationRequest> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 30);
+
+/**
+ * @generated from message steward.coordinator.v1.PauseOperationResponse
+ */
+export type PauseOperationResponse = Message<"steward.coordinator.v1.PauseOperationResponse"> & {
+};
+
+/**
+ * Describes the message steward.coordinator.v1.PauseOperationResponse.
+ * Use `create(PauseOperationResponseSchema)` to create a new message.
+ */
+export const PauseOperationResponseSchema: GenMessage<PauseOperationResponse> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 31);
+
+/**
+ * @generated from message steward.coordinator.v1.ResumeOperationRequest
+ */
+export type ResumeOperationRequest = Message<"steward.coordinator.v1.ResumeOperationRequest"> & {
+  /**
+   * As it was paused.
+   *
+   * @generated from field: string operation_id = 1;
+   */
+  operationId: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message steward.coordinator.v1.ResumeOperationRequest.
+ * Use `create(ResumeOperationRequestSchema)` to create a new message.
+ */
+export const ResumeOperationRequestSchema: GenMessage<ResumeOperationRequest> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 32);
+
+/**
+ * @generated from message steward.coordinator.v1.ResumeOperationResponse
+ */
+export type ResumeOperationResponse = Message<"steward.coordinator.v1.ResumeOperationResponse"> & {
+};
+
+/**
+ * Describes the message steward.coordinator.v1.ResumeOperationResponse.
+ * Use `create(ResumeOperationResponseSchema)` to create a new message.
+ */
+export const ResumeOperationResponseSchema: GenMessage<ResumeOperationResponse> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 33);
+
+/**
+ * @generated from message steward.coordinator.v1.ListPausesRequest
+ */
+export type ListPausesRequest = Message<"steward.coordinator.v1.ListPausesRequest"> & {
+};
+
+/**
+ * Describes the message steward.coordinator.v1.ListPausesRequest.
+ * Use `create(ListPausesRequestSchema)` to create a new message.
+ */
+export const ListPausesRequestSchema: GenMessage<ListPausesRequest> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 34);
+
+/**
+ * @generated from message steward.coordinator.v1.ListPausesResponse
+ */
+export type ListPausesResponse = Message<"steward.coordinator.v1.ListPausesResponse"> & {
+  /**
+   * @generated from field: repeated steward.coordinator.v1.Pause pauses = 1;
+   */
+  pauses: Pause[];
+};
+
+/**
+ * Describes the message steward.coordinator.v1.ListPausesResponse.
+ * Use `create(ListPausesResponseSchema)` to create a new message.
+ */
+export const ListPausesResponseSchema: GenMessage<ListPausesResponse> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 35);
+
+/**
+ * @generated from message steward.coordinator.v1.Pause
+ */
+export type Pause = Message<"steward.coordinator.v1.Pause"> & {
+  /**
+   * Empty: every operation.
+   *
+   * @generated from field: string operation_id = 1;
+   */
+  operationId: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp since = 4;
+   */
+  since?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message steward.coordinator.v1.Pause.
+ * Use `create(PauseSchema)` to create a new message.
+ */
+export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_catalog, 36);
+
+/**
  * @generated from enum steward.coordinator.v1.RegionGroupKind
  */
 export enum RegionGroupKind {
@@ -824,6 +1165,58 @@ export const CatalogService: GenService<{
     methodKind: "unary";
     input: typeof GetHolderRequestSchema;
     output: typeof GetHolderResponseSchema;
+  },
+  /**
+   * How the control plane itself stands, for `steward doctor`.
+   *
+   * @generated from rpc steward.coordinator.v1.CatalogService.GetStatus
+   */
+  getStatus: {
+    methodKind: "unary";
+    input: typeof GetStatusRequestSchema;
+    output: typeof GetStatusResponseSchema;
+  },
+  /**
+   * How many effects of a kind a node, or each node, may run at a time. A node learns of it with its next heartbeat.
+   * NOT_FOUND: no such node.
+   *
+   * @generated from rpc steward.coordinator.v1.CatalogService.SetNodeLimits
+   */
+  setNodeLimits: {
+    methodKind: "unary";
+    input: typeof SetNodeLimitsRequestSchema;
+    output: typeof SetNodeLimitsResponseSchema;
+  },
+  /**
+   * Keeps an operation, or all, from submitting anything new to nodes until it is resumed; what nodes have accepted goes on.
+   * Pausing again changes actor and reason.
+   *
+   * @generated from rpc steward.coordinator.v1.CatalogService.PauseOperation
+   */
+  pauseOperation: {
+    methodKind: "unary";
+    input: typeof PauseOperationRequestSchema;
+    output: typeof PauseOperationResponseSchema;
+  },
+  /**
+   * FAILED_PRECONDITION: it is not paused.
+   *
+   * @generated from rpc steward.coordinator.v1.CatalogService.ResumeOperation
+   */
+  resumeOperation: {
+    methodKind: "unary";
+    input: typeof ResumeOperationRequestSchema;
+    output: typeof ResumeOperationResponseSchema;
+  },
+  /**
+   * What is paused now.
+   *
+   * @generated from rpc steward.coordinator.v1.CatalogService.ListPauses
+   */
+  listPauses: {
+    methodKind: "unary";
+    input: typeof ListPausesRequestSchema;
+    output: typeof ListPausesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_steward_coordinator_v1_catalog, 0);

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file steward/coordinator/v1/registry.proto.
  */
 export const file_steward_coordinator_v1_registry: GenFile = /*@__PURE__*/
-  fileDesc("CiVzdGV3YXJkL2Nvb3JkaW5hdG9yL3YxL3JlZ2lzdHJ5LnByb3RvEhZzdGV3YXJkLmNvb3JkaW5hdG9yLnYxIm0KD1JlZ2lzdGVyUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEhEKCWxlZGdlcl9pZBgCIAEoCRIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSFAoMY2FwYWJpbGl0aWVzGAUgAygJIl4KEFJlZ2lzdGVyUmVzcG9uc2USEwoLaW5jYXJuYXRpb24YASABKAQSNQoSaGVhcnRiZWF0X2ludGVydmFsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIksKEEhlYXJ0YmVhdFJlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCRIRCglsZWRnZXJfaWQYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQiEwoRSGVhcnRiZWF0UmVzcG9uc2Uy1gEKE05vZGVSZWdpc3RyeVNlcnZpY2USXQoIUmVnaXN0ZXISJy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLlJlZ2lzdGVyUmVxdWVzdBooLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuUmVnaXN0ZXJSZXNwb25zZRJgCglIZWFydGJlYXQSKC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkhlYXJ0YmVhdFJlcXVlc3QaKS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkhlYXJ0YmVhdFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration]);
+  fileDesc("CiVzdGV3YXJkL2Nvb3JkaW5hdG9yL3YxL3JlZ2lzdHJ5LnByb3RvEhZzdGV3YXJkLmNvb3JkaW5hdG9yLnYxIm0KD1JlZ2lzdGVyUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEhEKCWxlZGdlcl9pZBgCIAEoCRIPCgdib290X2lkGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSFAoMY2FwYWJpbGl0aWVzGAUgAygJIpIBChBSZWdpc3RlclJlc3BvbnNlEhMKC2luY2FybmF0aW9uGAEgASgEEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCgZsaW1pdHMYAyABKAsyIi5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLk5vZGVMaW1pdHMiSwoQSGVhcnRiZWF0UmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEhEKCWxlZGdlcl9pZBgCIAEoCRITCgtpbmNhcm5hdGlvbhgDIAEoBCJHChFIZWFydGJlYXRSZXNwb25zZRIyCgZsaW1pdHMYASABKAsyIi5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLk5vZGVMaW1pdHMiWAoKTm9kZUxpbWl0cxIWCglkZWxldGlvbnMYASABKA1IAIgBARIWCgljcmVhdGlvbnMYAiABKA1IAYgBAUIMCgpfZGVsZXRpb25zQgwKCl9jcmVhdGlvbnMy1gEKE05vZGVSZWdpc3RyeVNlcnZpY2USXQoIUmVnaXN0ZXISJy5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLlJlZ2lzdGVyUmVxdWVzdBooLnN0ZXdhcmQuY29vcmRpbmF0b3IudjEuUmVnaXN0ZXJSZXNwb25zZRJgCglIZWFydGJlYXQSKC5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkhlYXJ0YmVhdFJlcXVlc3QaKS5zdGV3YXJkLmNvb3JkaW5hdG9yLnYxLkhlYXJ0YmVhdFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
  * @generated from message steward.coordinator.v1.RegisterRequest
@@ -70,6 +70,11 @@ export type RegisterResponse = Message<"steward.coordinator.v1.RegisterResponse"
    * @generated from field: google.protobuf.Duration heartbeat_interval = 2;
    */
   heartbeatInterval?: Duration | undefined;
+
+  /**
+   * @generated from field: steward.coordinator.v1.NodeLimits limits = 3;
+   */
+  limits?: NodeLimits | undefined;
 };
 
 /**
@@ -110,6 +115,10 @@ export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*
  * @generated from message steward.coordinator.v1.HeartbeatResponse
  */
 export type HeartbeatResponse = Message<"steward.coordinator.v1.HeartbeatResponse"> & {
+  /**
+   * @generated from field: steward.coordinator.v1.NodeLimits limits = 1;
+   */
+  limits?: NodeLimits | undefined;
 };
 
 /**
@@ -118,6 +127,35 @@ export type HeartbeatResponse = Message<"steward.coordinator.v1.HeartbeatRespons
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
   messageDesc(file_steward_coordinator_v1_registry, 3);
+
+/**
+ * How many effects of a kind the node may run at a time, as operators want it now; what waits for its turn is PROCESSING.
+ * A node keeps the last ones that it was told, also over a restart. A message that is absent changes nothing.
+ *
+ * @generated from message steward.coordinator.v1.NodeLimits
+ */
+export type NodeLimits = Message<"steward.coordinator.v1.NodeLimits"> & {
+  /**
+   * Deletions of regions. Absent: any number.
+   *
+   * @generated from field: optional uint32 deletions = 1;
+   */
+  deletions?: number | undefined;
+
+  /**
+   * Creations of regions. Absent: any number.
+   *
+   * @generated from field: optional uint32 creations = 2;
+   */
+  creations?: number | undefined;
+};
+
+/**
+ * Describes the message steward.coordinator.v1.NodeLimits.
+ * Use `create(NodeLimitsSchema)` to create a new message.
+ */
+export const NodeLimitsSchema: GenMessage<NodeLimits> = /*@__PURE__*/
+  messageDesc(file_steward_coordinator_v1_registry, 4);
 
 /**
  * @generated from service steward.coordinator.v1.NodeRegistryService

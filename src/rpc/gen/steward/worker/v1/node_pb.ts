@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file steward/worker/v1/node.proto.
  */
 export const file_steward_worker_v1_node: GenFile = /*@__PURE__*/
-  fileDesc("ChxzdGV3YXJkL3dvcmtlci92MS9ub2RlLnByb3RvEhFzdGV3YXJkLndvcmtlci52MSIUChJHZXROb2RlSW5mb1JlcXVlc3QiZAoTR2V0Tm9kZUluZm9SZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhEKCWxlZGdlcl9pZBgCIAEoCRITCgtpbmNhcm5hdGlvbhgDIAEoBBIUCgxjYXBhYmlsaXRpZXMYBCADKAkyawoLTm9kZVNlcnZpY2USXAoLR2V0Tm9kZUluZm8SJS5zdGV3YXJkLndvcmtlci52MS5HZXROb2RlSW5mb1JlcXVlc3QaJi5zdGV3YXJkLndvcmtlci52MS5HZXROb2RlSW5mb1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("ChxzdGV3YXJkL3dvcmtlci92MS9ub2RlLnByb3RvEhFzdGV3YXJkLndvcmtlci52MSIUChJHZXROb2RlSW5mb1JlcXVlc3QioAIKE0dldE5vZGVJbmZvUmVzcG9uc2USDwoHbm9kZV9pZBgBIAEoCRIRCglsZWRnZXJfaWQYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFAoMY2FwYWJpbGl0aWVzGAQgAygJEh0KEGRpc2tfdG90YWxfYnl0ZXMYBSABKARIAIgBARIcCg9kaXNrX2ZyZWVfYnl0ZXMYBiABKARIAYgBARInCgNub3cYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKBGxvYWQYCCADKAsyHS5zdGV3YXJkLndvcmtlci52MS5FZmZlY3RMb2FkQhMKEV9kaXNrX3RvdGFsX2J5dGVzQhIKEF9kaXNrX2ZyZWVfYnl0ZXMiWgoKRWZmZWN0TG9hZBIMCgR2ZXJiGAEgASgJEg8KB3J1bm5pbmcYAiABKA0SDwoHd2FpdGluZxgDIAEoDRISCgVsaW1pdBgEIAEoDUgAiAEBQggKBl9saW1pdDJrCgtOb2RlU2VydmljZRJcCgtHZXROb2RlSW5mbxIlLnN0ZXdhcmQud29ya2VyLnYxLkdldE5vZGVJbmZvUmVxdWVzdBomLnN0ZXdhcmQud29ya2VyLnYxLkdldE5vZGVJbmZvUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message steward.worker.v1.GetNodeInfoRequest
@@ -62,6 +64,34 @@ export type GetNodeInfoResponse = Message<"steward.worker.v1.GetNodeInfoResponse
    * @generated from field: repeated string capabilities = 4;
    */
   capabilities: string[];
+
+  /**
+   * Of the file system that has the ledger and the data. Absent: not known, or there is no such thing.
+   *
+   * @generated from field: optional uint64 disk_total_bytes = 5;
+   */
+  diskTotalBytes?: bigint | undefined;
+
+  /**
+   * Of it, what is left for the node.
+   *
+   * @generated from field: optional uint64 disk_free_bytes = 6;
+   */
+  diskFreeBytes?: bigint | undefined;
+
+  /**
+   * The node's clock as it answers. Nothing depends on it; operators are told when it is far off.
+   *
+   * @generated from field: google.protobuf.Timestamp now = 7;
+   */
+  now?: Timestamp | undefined;
+
+  /**
+   * What is under way, for each verb that the node runs only so many of at a time, or has any of.
+   *
+   * @generated from field: repeated steward.worker.v1.EffectLoad load = 8;
+   */
+  load: EffectLoad[];
 };
 
 /**
@@ -70,6 +100,48 @@ export type GetNodeInfoResponse = Message<"steward.worker.v1.GetNodeInfoResponse
  */
 export const GetNodeInfoResponseSchema: GenMessage<GetNodeInfoResponse> = /*@__PURE__*/
   messageDesc(file_steward_worker_v1_node, 1);
+
+/**
+ * Operations of a verb that are PROCESSING.
+ *
+ * @generated from message steward.worker.v1.EffectLoad
+ */
+export type EffectLoad = Message<"steward.worker.v1.EffectLoad"> & {
+  /**
+   * As in operation ids: `delete-region`.
+   *
+   * @generated from field: string verb = 1;
+   */
+  verb: string;
+
+  /**
+   * Their effect runs.
+   *
+   * @generated from field: uint32 running = 2;
+   */
+  running: number;
+
+  /**
+   * They wait for their turn.
+   *
+   * @generated from field: uint32 waiting = 3;
+   */
+  waiting: number;
+
+  /**
+   * How many may run at a time; absent: any number.
+   *
+   * @generated from field: optional uint32 limit = 4;
+   */
+  limit?: number | undefined;
+};
+
+/**
+ * Describes the message steward.worker.v1.EffectLoad.
+ * Use `create(EffectLoadSchema)` to create a new message.
+ */
+export const EffectLoadSchema: GenMessage<EffectLoad> = /*@__PURE__*/
+  messageDesc(file_steward_worker_v1_node, 2);
 
 /**
  * NodeService tells who the node is. It needs no NodeRef, because it is asked to find out.

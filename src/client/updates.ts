@@ -5,6 +5,8 @@ export const UPDATE_ATTEMPTS = 20;
 export const UPDATE_RETRY_MS = 250;
 
 const FAILED_PRECONDITION = 9;
+/** `... due to Workflow Task in failed state`, and other words for the same. */
+const WORKFLOW_TASK = /workflow task/i;
 
 /**
  * An Update that met a workflow task which failed, for example because its workflow continued as new just then. Whether it
@@ -13,5 +15,5 @@ const FAILED_PRECONDITION = 9;
 export function isLostUpdate(error: unknown): boolean {
   if (!(error instanceof StewardError) || !(error.cause instanceof Error)) return false;
   const { cause } = error.cause as { cause?: { code?: unknown; details?: unknown } };
-  return cause?.code === FAILED_PRECONDITION && String(cause.details).includes('workflow task failure');
+  return cause?.code === FAILED_PRECONDITION && WORKFLOW_TASK.test(String(cause.details));
 }

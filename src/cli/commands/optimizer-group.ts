@@ -104,12 +104,18 @@ export function addOptimizerGroupCommands(program: Command): void {
 
   example(
     settingOptions(
-      changes(group.command('scale').description('set how a group is kept; what is not named stays'))
-        .argument('<name>')
-        .option('--no-auto-restart', 'leave optimizers that died to the operator'),
-    ).action((name: string, options: ChangeOptions & SettingOptions) =>
-      withClient(options, (client) => scale(client, name, options)),
-    ),
+      changes(
+        group
+          .command('scale')
+          .description('set how a group is kept; what is not named stays')
+          .argument('<name>'),
+      ),
+    )
+      // After --auto-restart: declared first, it would be on when neither is given.
+      .option('--no-auto-restart', 'leave optimizers that died to the operator')
+      .action((name: string, options: ChangeOptions & SettingOptions) =>
+        withClient(options, (client) => scale(client, name, options)),
+      ),
     'steward optimizer-group scale default --min-threads 8',
     'steward optimizer-group scale default --auto-restart --grace 2m',
   );

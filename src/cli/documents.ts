@@ -99,7 +99,7 @@ export interface RegionGroupDocument {
   readonly regionGroup: RegionGroup;
 }
 
-/** `region-group create`, `remove`, `recreate`; `database delete`; `sweep run`, `sweep drain-legacy-queue`; `heal run` */
+/** `region-group create`, `remove`, `recreate`; `database delete`; `sweep drain-legacy-queue`; `heal run` */
 export interface OperationEndDocument {
   readonly operation: OperationEnd;
 }
@@ -194,6 +194,12 @@ export interface DeletionPlanDocument {
 export type ForgottenDocument =
   | { readonly groupId: number; readonly nodeId: string; readonly outcome: 'FORGOTTEN' }
   | { readonly dryRun: true; readonly plan: { readonly groupId: number; readonly nodeId: string } };
+
+/** `sweep run`: of what nodes hold, and of jobs. */
+export interface SweepEndDocument {
+  readonly operation: OperationEnd;
+  readonly jobs: OperationEnd;
+}
 
 /** `sweep run --dry-run` */
 export interface SweepPlanDocument {

@@ -1,8 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import type { StewardClient, SweepResult } from '../../client/index.js';
+import type { JobSweepResult, StewardClient, SweepResult } from '../../client/index.js';
 import { withClient } from '../connection.js';
-import type { DrainPlanDocument, OperationEndDocument, SweepPlanDocument } from '../documents.js';
+import type {
+  DrainPlanDocument,
+  OperationEndDocument,
+  SweepEndDocument,
+  SweepPlanDocument,
+} from '../documents.js';
 import { UsageError } from '../failure.js';
 import { duration, example, type WaitingOptions, waits } from '../options.js';
 import { listing } from '../render.js';
@@ -68,11 +73,31 @@ async function run(client: StewardClient, options: SweepOptions): Promise<void> 
     return;
   }
   const starting = client.sweeps.run({ mode, gracePeriodMs: grace });
-  const waited = await waitFor(`sweeping (${mode})`, starting, options);
-  const handle = await starting;
-  print<OperationEndDocument>(options, { operation: operationEnd(handle, waited) }, () =>
-    waited.outcome === 'DONE' ? sweepText(waited.result) : startedText(handle.operationId),
+  const startingJobs = client.jobs.sweep();
+  const [waited, waitedJobs] = await Promise.all([
+    waitFor(`sweeping (${mode})`, starting, options),
+    waitFor('sweeping jobs', startingJobs, options),
+  ]);
+  const [handle, jobs] = [await starting, await startingJobs];
+  const document = { operation: operationEnd(handle, waited), jobs: operationEnd(jobs, waitedJobs) };
+  print<SweepEndDocument>(options, document, () =>
+    [
+      waited.outcome === 'DONE' ? sweepText(waited.result) : startedText(handle.operationId),
+      ...(waitedJobs.outcome === 'DONE' ? jobSweepLines(waitedJobs.result) : [startedText(jobs.operationId)]),
+    ].join('\n'),
   );
+}
+
+/** Nothing when there was nothing to do. */
+function jobSweepLines({ drivenOn, purges, cancels }: JobSweepResult): string[] {
+  return [
+    ...drivenOn.map((id) => `its workflow was gone, driven on: ${id}`),
+    ...purges.map((id) => `an overdue tombstone without a purge, started: ${id}`),
+    ...(cancels.confirmed > 0
+      ? [`${counted(cancels.confirmed, 'owed cancel')} confirmed by nodes that came back`]
+      : []),
+    ...(cancels.owed > 0 ? [`${counted(cancels.owed, 'cancel')} of task groups still owed by nodes`] : []),
+  ];
 }
 
 async function drain(client: StewardClient, file: string, options: WaitingOptions): Promise<void> {

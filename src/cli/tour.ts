@@ -5,6 +5,7 @@ import { sweepText } from './commands/sweep.js';
 import { connectStack } from './connection.js';
 import { type InitialGroups, startInitialGroups } from './initial-groups.js';
 import { jobTour } from './job-tour.js';
+import { optimizerTour } from './optimizer-tour.js';
 import { regionGroupTable } from './render.js';
 
 const DATABASE = 'demo';
@@ -20,11 +21,14 @@ export async function tour(stack: RunningStack, say: (line: string) => void): Pr
   const client = await connectStack(stack.addresses);
   try {
     const groups = (await findGroups(client)) ?? (await makeDatabase(client, say));
+    const optimizers = await optimizerTour(client, say);
     const job = await jobTour(client, say);
     const lines = [
       regionGroupTable(groups),
       '',
       await lastSweep(client),
+      '',
+      optimizers,
       '',
       job,
       '',
@@ -71,6 +75,7 @@ function nextSteps(groups: readonly RegionGroup[]): string[] {
     '  npx steward node fault node-1 --effect delete-region --delay 20s --times 1',
     ...groups.slice(0, 1).map(({ groupId }) => `  npx steward region-group remove ${groupId}`),
     '  npx steward job submit examples/jobs/clicks.yaml',
+    '  npx steward optimizer-group show default',
     '  npx steward operation list --all',
     '  npx steward --help',
   ];

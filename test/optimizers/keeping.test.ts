@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   afterContainerAnswer,
   afterRestartNow,
+  afterSkippedRestart,
   DEFAULT_GROUP_SETTINGS,
   decideKeeping,
   type GroupSettings,
@@ -148,6 +149,28 @@ describe('a launch that the memory does not know', () => {
   });
 });
 
+test('a restart that was not made, because its optimizer came, counts nothing: the next one is made', () => {
+  const due = cycles([0], () => ({ resources: [resource('a')] })).state;
+  const decided = decideKeeping(view(GRACE, { resources: [resource('a')] }), due).state;
+  const skipped = afterSkippedRestart(decided, due, 'a');
+  expect(skipped.orphans['a']).toEqual(due.orphans['a']);
+  const died = cycles(
+    [GRACE + 1, GRACE + 2, 2 * GRACE + 2],
+    (now) => ({ resources: [resource('a')], optimizers: now === GRACE + 1 ? [live('a', 1)] : [] }),
+    skipped,
+  );
+  expect(died.actions[2]).toEqual([{ kind: 'restart', resourceId: 'a', fromLaunch: 1, attempt: 1 }]);
+});
+
+test('a catalog that was restored to an older point is followed: the next launch is the one after its own', () => {
+  const state: KeeperState = {
+    ...NEW_KEEPER,
+    orphans: { a: { firstSeenMs: 0, launch: 7, attempts: 1, lastRestartMs: 0 } },
+  };
+  const decision = decideKeeping(view(GRACE, { resources: [resource('a', { launch: 3 })] }), state);
+  expect(decision.actions).toEqual([{ kind: 'restart', resourceId: 'a', fromLaunch: 3, attempt: 2 }]);
+});
+
 test('an operator restarts an orphan at once, whatever the settings say', () => {
   const settings = { ...SETTINGS, autoRestart: false };
   const resources = [resource('a', { launch: 4 })];
@@ -196,6 +219,53 @@ describe('capacity', () => {
       expect(decideKeeping(view(GRACE + 1, { settings, resources }), state).actions).toHaveLength(count);
     expectRequests(restarted, 0);
     expectRequests(afterContainerAnswer(restarted, 'a', false), 1);
+  });
+
+  test('is counted on again once the container took the restart after all, and when its optimizer dies once more', () => {
+    const settings = { ...wanted, minParallelism: 2 };
+    const resources = [resource('a', { launch: 2 })];
+    const orphan = { firstSeenMs: 0, launch: 2, attempts: 1, lastRestartMs: 0, restartFailed: true };
+    const failed: KeeperState = { ...NEW_KEEPER, orphans: { a: orphan } };
+    const requests = (state: KeeperState, nowMs: number) =>
+      decideKeeping(view(nowMs, { settings, resources }), state).actions.length;
+    expect(requests(failed, 1)).toBe(1);
+    expect(requests(afterContainerAnswer(failed, 'a', true), 1)).toBe(0);
+    const lived = decideKeeping(view(2, { settings, resources, optimizers: [live('a', 1)] }), failed).state;
+    expect(requests(lived, 3)).toBe(0);
+  });
+
+  test('is not requested where nobody starts optimizers', () => {
+    const { actions } = cycles([0, GRACE], () => ({ settings: wanted, canRequest: false }));
+    expect(actions).toEqual([[], []]);
+  });
+
+  test('of a container that opts out counts as asked for in vain, too: no more than that pile up', () => {
+    const settings = { ...wanted, maxKeepingAttempts: 2, threadsPerOptimizer: 4 };
+    const resources: KeptResource[] = [];
+    let state: KeeperState = NEW_KEEPER;
+    for (let cycle = 0; cycle < 10; cycle += 1) {
+      const decision = decideKeeping(view(cycle * GRACE, { settings, resources: [...resources] }), state);
+      state = decision.state;
+      for (const { kind } of decision.actions) {
+        expect(kind).not.toBe('cleanUp');
+        if (kind !== 'request') continue;
+        const more = { everRegistered: false, threads: 4, container: 'OPTS_OUT' } as const;
+        resources.push(resource(`r${cycle}`, more));
+      }
+    }
+    expect(resources).toHaveLength(2);
+  });
+
+  test.each([
+    ['an orphan comes back', { optimizers: [live('a')], resources: [resource('a')] }],
+    ['more live than did since', { optimizers: [live('b')], resources: [resource('b')] }],
+  ])('that was given up applies again when %s', (_what, came) => {
+    const orphan = { firstSeenMs: 0, launch: 1, attempts: 0 };
+    const given: KeeperState = { orphans: { a: orphan }, keepingAttempts: 3, loweredAt: 2, cycle: 9 };
+    const fallen = decideKeeping(view(1, { settings: wanted, resources: [resource('a')] }), given);
+    expect([fallen.effectiveMinParallelism, fallen.state.loweredAt]).toEqual([0, 0]);
+    const back = decideKeeping(view(2, { settings: wanted, ...came }), fallen.state);
+    expect([back.effectiveMinParallelism, back.state.keepingAttempts]).toEqual([4, 0]);
   });
 
   test('falls to the live threads after requests that never registered, and comes back with capacity', () => {
@@ -292,8 +362,12 @@ describe('whatever happens', () => {
               restartedAt.set(action.resourceId, nowMs);
             }
           }
-          const liveThreads = 2 * alive.length;
-          expect(requestedThreads).toBeLessThanOrEqual(Math.max(0, settings.minParallelism - liveThreads));
+          const cleaned = decision.actions.filter(({ kind }) => kind === 'cleanUp').length;
+          const fresh = resources.filter(
+            ({ resourceId }) => !alive.includes(resourceId) && state.orphans[resourceId] === undefined,
+          ).length;
+          const counted = 2 * (alive.length + fresh + cleaned);
+          expect(requestedThreads).toBeLessThanOrEqual(Math.max(0, settings.minParallelism - counted));
           state = decision.state;
           for (const id of refused) state = afterContainerAnswer(state, id, false);
           for (const orphan of Object.values(state.orphans)) {

@@ -141,7 +141,7 @@ export function createHealActivities(dependencies: HealDependencies) {
     tell(detections, anomalies, [...unanswered]);
     if (table === undefined) {
       const shapes = detections.map(({ shape }) => shape);
-      countCycle({ shapes, anomalies: anomalies.length, breaker: breaker.state });
+      countCycle({ shapes, anomalies: anomalies.length });
     }
     if (breaker.state === 'OPEN' && mode === 'repair' && detections.length > 0) {
       log.warn(

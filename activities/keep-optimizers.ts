@@ -21,6 +21,7 @@ import {
 } from '../src/catalog/optimizers/resources.js';
 import type { Containers, OptimizerContainer, OptimizerPlace } from '../src/engines/containers.js';
 import type { Logger } from '../src/log.js';
+import { countGivenUp, countRequest, countRestart, noteOrphans } from '../src/metrics/optimizers.js';
 import type { Settings } from '../src/model/settings.js';
 import { type RestartNowInput, settingsWarnings } from '../src/rules/keeper-input.js';
 import {
@@ -157,6 +158,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     for (const [resourceId, { kind }] of answers) {
       if (kind !== 'OPEN') state = afterContainerAnswer(state, resourceId, kind === 'DONE');
     }
+    noteOrphans(group, state, kept.settings);
     return {
       state,
       configuredMinParallelism: kept.settings.minParallelism,
@@ -196,6 +198,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
           }
           restarted.push(resourceId);
           if (verdict === 'JOINED') break;
+          countRestart(group);
           log.warn(
             { group, resource: resourceId, attempt, launch: fromLaunch + 1 },
             'restarting an optimizer',
@@ -209,6 +212,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
             { group, resource: resourceId, attempts },
             'giving up an optimizer: releasing its resource',
           );
+          countGivenUp(group);
           cleanedUp.push(resourceId);
           break;
         }
@@ -227,6 +231,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
           const spec = { resourceId, group, threads: action.threads, memoryMb, actor: 'keeper' };
           await allocateResource(catalog, spec, { nodeTimeoutMs, onNodes });
           log.info({ group, resource: resourceId, threads: action.threads }, 'requesting an optimizer');
+          countRequest(group);
           requested.push(resourceId);
           break;
         }

@@ -12,6 +12,7 @@ import {
 import { NodeMismatch, NodeUnreachable, type OperationStatus } from '../src/engines/nodes.js';
 import type { RegionEngine } from '../src/engines/regions.js';
 import type { Logger } from '../src/log.js';
+import { countNodeFailure, countNodeSuccess } from '../src/metrics/node-operations.js';
 import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import type { NodeReport, OpenOperation } from '../src/rules/node-report.js';
 import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
@@ -107,9 +108,13 @@ export class RegionPass {
     }
   }
 
+  get #nodeVerb() {
+    return this.verb === 'delete' ? ('delete-region' as const) : ('create-region' as const);
+  }
+
   #operation({ groupId, epoch, attempt, database, kind, peers }: OpenReplica) {
     const { catalogId } = this.dependencies;
-    const verb = this.verb === 'delete' ? ('delete-region' as const) : ('create-region' as const);
+    const verb = this.#nodeVerb;
     return {
       operationId: formatOperationId({
         verb,
@@ -127,21 +132,24 @@ export class RegionPass {
   async #settle(batch: readonly OpenReplica[], statuses: readonly OperationStatus[]): Promise<void> {
     const { catalog, log } = this.dependencies;
     const { nodeId } = this.node;
+    const verb = this.#nodeVerb;
     const succeeded: OpenReplica[] = [];
     const failed: (OpenReplica & { error: string })[] = [];
     for (const [index, replica] of batch.entries()) {
       const status = statuses[index]!;
       const about = {
-        operationId: this.#operation(replica).operationId,
+        operation: this.#operation(replica).operationId,
         region: replica.groupId,
         node: nodeId,
       };
       switch (status.state) {
         case 'SUCCESS':
           succeeded.push(replica);
+          countNodeSuccess(verb, nodeId, status.durationMs);
           log.info({ ...about, durationMs: status.durationMs }, `region ${this.verb}d`);
           break;
         case 'FAIL':
+          countNodeFailure(verb, nodeId);
           failed.push({ ...replica, error: `${status.code}: ${status.message}` });
           log.warn({ ...about, code: status.code, error: status.message }, `region not ${this.verb}d`);
           break;

@@ -13,7 +13,12 @@ const INT8_OID = 20;
 /** A pool of connections to the catalog. Nothing is opened before the first query; `destroy()` closes all. */
 export function openCatalog(
   settings: Pick<Settings, 'databaseUrl' | 'lockTimeoutMs' | 'statementTimeoutMs'>,
-  options: { readonly connections?: number; readonly name: string },
+  options: {
+    readonly connections?: number;
+    readonly name: string;
+    /** Hears of every statement that failed. */
+    readonly onError?: (error: unknown) => void;
+  },
 ): Catalog {
   const pool = new pg.Pool({
     connectionString: settings.databaseUrl,
@@ -31,7 +36,12 @@ export function openCatalog(
   // transaction has the connection, the pool does not listen: an error that nobody hears would end the process.
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
-  return new Kysely<CatalogTables>({ dialect: new PostgresDialect({ pool }) });
+  return new Kysely<CatalogTables>({
+    dialect: new PostgresDialect({ pool }),
+    log: (event) => {
+      if (event.level === 'error') options.onError?.(event.error);
+    },
+  });
 }
 
 /** Brings the catalog to the newest migration, under a lock so that several processes may call it at once. */

@@ -2,6 +2,9 @@ import { parseArgs } from 'node:util';
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
 import { catalogId, migrateCatalog, openCatalog } from '../catalog/catalog.js';
 import type { Logger } from '../log.js';
+import { countCatalogError } from '../metrics/catalog-errors.js';
+import { CatalogState } from '../metrics/catalog-state.js';
+import { serveMetrics } from '../metrics/server.js';
 import { readSettings } from '../model/settings.js';
 import { readTransport, TRANSPORT_FLAGS } from '../model/transport.js';
 import { runProcess } from '../process.js';
@@ -46,7 +49,7 @@ await runProcess('coordinator', async (log, stopping) => {
   const { host, port } = hostAndPort(values.listen);
   checkListening(host, transport);
   const credentials = new Credentials(transport, log);
-  const catalog = openCatalog(settings, { name: 'steward-coordinator' });
+  const catalog = openCatalog(settings, { name: 'steward-coordinator', onError: countCatalogError });
   const { applied } = await migrateCatalog(catalog);
   if (applied.length > 0) log.info({ applied }, 'catalog migrated');
 
@@ -71,11 +74,15 @@ await runProcess('coordinator', async (log, stopping) => {
     credentials,
     log,
   );
+  const state = new CatalogState(catalog, settings.nodeTimeoutMs);
+  const metrics =
+    settings.metricsListen && (await serveMetrics(settings.metricsListen, () => state.refresh()));
   const url = await server.listen(host, port);
   const telling = new Telling(catalog, 'coordinator', settings, log);
   return {
-    ready: { url },
+    ready: { url, ...(metrics && { metrics: metrics.url }) },
     ended: stopping.then(async () => {
+      await metrics?.close();
       await server.close(ANSWER_GRACE_MS);
       credentials.close();
       await settler.idle();

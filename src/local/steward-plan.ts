@@ -76,7 +76,8 @@ export function stewardPlan(env: NodeJS.ProcessEnv = process.env): StackPlan {
           programs.coordinator,
           [`--listen=127.0.0.1:${context.port('coordinator')}`],
           { startStage: 2, stopStage: 2 },
-          environment,
+          // The worker takes STEWARD_METRICS_LISTEN, and two processes cannot have the same port.
+          { ...environment, STEWARD_METRICS_LISTEN: env['STEWARD_COORDINATOR_METRICS_LISTEN'] },
         ),
         ...NODES.map((id) =>
           ours(

@@ -1,17 +1,42 @@
 import { Counter, Gauge } from 'prom-client';
-import type { BreakerState, Shape } from '../rules/stuck.js';
-import { SHAPES } from '../rules/stuck.js';
+import { SHAPES, type Shape } from '../rules/stuck.js';
+import { RecentFacts } from './recent-facts.js';
 import { registry } from './registry.js';
 
-const stuck = new Gauge({
+/** What a cycle over all tables found. */
+export interface HealCycle {
+  readonly shapes: readonly Shape[];
+  readonly anomalies: number;
+}
+
+/** Three intervals of the schedule: by then another worker has had a turn. */
+const CYCLE_KEPT_MS = 180_000;
+
+const lastCycle = new RecentFacts<HealCycle>();
+
+new Gauge({
   name: 'steward_stuck_processes',
-  help: 'Optimizing processes that the last cycle of this worker found stuck, by shape',
+  help: 'Optimizing processes that the last heal cycle on this worker found stuck, by shape; absent when it was more than 3 minutes ago',
   labelNames: ['shape'],
   registers: [registry],
+  collect() {
+    this.reset();
+    for (const { shapes } of lastCycle.all()) {
+      for (const shape of SHAPES) this.set({ shape }, shapes.filter((one) => one === shape).length);
+    }
+  },
+});
+new Gauge({
+  name: 'steward_optimizing_anomalies',
+  help: 'States that no heal mends, found by the last heal cycle on this worker; 0 when it was more than 3 minutes ago',
+  registers: [registry],
+  collect() {
+    this.set(lastCycle.all().reduce((sum, { anomalies }) => sum + anomalies, 0));
+  },
 });
 const detections = new Counter({
   name: 'steward_stuck_detections_total',
-  help: 'Detections of stuck optimizing processes, by shape',
+  help: 'Detections of stuck optimizing processes, by shape: one for each process and cycle',
   labelNames: ['shape'],
   registers: [registry],
 });
@@ -21,30 +46,15 @@ const heals = new Counter({
   labelNames: ['shape', 'outcome'],
   registers: [registry],
 });
-const breakerOpen = new Gauge({
-  name: 'steward_heal_breaker_open',
-  help: '1 while the breaker keeps heals from acting, until it is acknowledged',
-  registers: [registry],
-});
-const anomalies = new Gauge({
-  name: 'steward_optimizing_anomalies',
-  help: 'States that no heal mends, found by the last cycle of this worker',
-  registers: [registry],
-});
 
-/** What a cycle over all tables found. */
-export function countCycle(found: {
-  readonly shapes: readonly Shape[];
-  readonly anomalies: number;
-  readonly breaker: BreakerState;
-}): void {
-  for (const shape of SHAPES) {
-    const count = found.shapes.filter((one) => one === shape).length;
-    stuck.set({ shape }, count);
-    detections.inc({ shape }, count);
-  }
-  anomalies.set(found.anomalies);
-  breakerOpen.set(found.breaker === 'OPEN' ? 1 : 0);
+// From the start on there is a 0 to count from: the first failure must not look like a counter that is new.
+for (const shape of SHAPES) {
+  for (const outcome of ['healed', 'gone', 'failed']) heals.inc({ shape, outcome }, 0);
+}
+
+export function countCycle(cycle: HealCycle): void {
+  for (const shape of cycle.shapes) detections.inc({ shape });
+  lastCycle.tell('last', cycle, CYCLE_KEPT_MS);
 }
 
 export function countHeal(shape: Shape, outcome: 'healed' | 'gone' | 'failed'): void {

@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { collectDefaultMetrics } from 'prom-client';
 import type { ListenAddress } from '../model/settings.js';
 import { registry } from './registry.js';
 
@@ -9,16 +10,25 @@ export interface MetricsServer {
   close(): Promise<void>;
 }
 
-/** Serves what this process counts under `/metrics`, for Prometheus. */
-export async function serveMetrics({ host, port }: ListenAddress): Promise<MetricsServer> {
+/**
+ * Serves what this process counts under `/metrics`, for Prometheus.
+ *
+ * @param refresh brings up to date, before each page, what is not counted as it happens
+ */
+export async function serveMetrics(
+  { host, port }: ListenAddress,
+  refresh: () => Promise<void> = () => Promise.resolve(),
+): Promise<MetricsServer> {
+  collectDefaultMetrics({ register: registry });
   const server = createServer((request, response) => {
     if (request.method !== 'GET' || request.url !== '/metrics') {
       response.writeHead(404).end('see /metrics\n');
       return;
     }
-    registry.metrics().then(
+    const made = refresh().then(() => registry.metrics());
+    made.then(
       (page) => response.writeHead(200, { 'content-type': registry.contentType }).end(page),
-      () => response.writeHead(500).end(),
+      (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
     );
   });
   await listening(server, host, port);

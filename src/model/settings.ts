@@ -26,7 +26,7 @@ const settingsSchema = z.object({
   STEWARD_POLL_INTERVAL_MS: milliseconds(1_000),
   /** Size that optimizing aims at for the files of a table. */
   STEWARD_TARGET_FILE_BYTES: z.coerce.number().int().min(1_024).default(134_217_728),
-  /** host:port at which the worker shows Prometheus what it counts; off when absent. */
+  /** host:port at which a worker or coordinator shows Prometheus what it counts; off when absent. */
   STEWARD_METRICS_LISTEN: listenAddress(),
   /** host:port at which the worker shows what Temporal's SDK counts; off when absent. */
   STEWARD_SDK_METRICS_LISTEN: listenAddress(),

@@ -15,6 +15,7 @@ import { ReferenceJobEngine } from '../engines/reference/jobs.js';
 import { ReferenceOptimizerEngine } from '../engines/reference/optimizers.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
 import { createLogger, type Logger } from '../log.js';
+import { countCatalogError } from '../metrics/catalog-errors.js';
 import { addressOf, serveMetrics } from '../metrics/server.js';
 import { type ListenAddress, readSettings } from '../model/settings.js';
 import { readTransport } from '../model/transport.js';
@@ -26,9 +27,11 @@ import { isCommitting, startCommitTable } from '../temporal/commit-table.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
+import { aroundActivity } from './activity-context.js';
 import { loadContainers } from './containers.js';
 import { startKeeperBy } from './keepers.js';
 import { isOpenBy, runsBy } from './liveness.js';
+import { operationSinks } from './operation-sinks.js';
 
 /** The Temporal worker process: runs workflows and activities until it is told to stop, then lets them finish. */
 await runProcess('worker', async (log, stopping) => {
@@ -42,7 +45,7 @@ await runProcess('worker', async (log, stopping) => {
   const client = new Client({ connection: clientConnection, namespace });
   const created = await ensureSchedules(client, settings.taskQueue);
   if (created.length > 0) log.info({ created }, 'schedules created');
-  const catalog = openCatalog(settings, { name: 'steward-worker' });
+  const catalog = openCatalog(settings, { name: 'steward-worker', onError: countCatalogError });
   const clients = new NodeClients(settings.rpcDeadlineMs, credentials);
 
   const optimizers = new ReferenceOptimizerEngine(clients);
@@ -90,6 +93,8 @@ await runProcess('worker', async (log, stopping) => {
         log: createLogger('heal'),
       }),
     },
+    sinks: operationSinks,
+    interceptors: { activity: [aroundActivity] },
     // A killed worker's next workflow task waits for its sticky queue: keep that short.
     stickyQueueScheduleToStartTimeout: '1s',
     shutdownGraceTime: '5s',

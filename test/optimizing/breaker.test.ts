@@ -13,7 +13,10 @@ let metricsUrl: string;
 beforeAll(async () => {
   const listen = `127.0.0.1:${await freePort()}`;
   metricsUrl = `http://${listen}/metrics`;
-  steward = await startOptimizingSteward({ workerEnv: { STEWARD_METRICS_LISTEN: listen } });
+  steward = await startOptimizingSteward({
+    workerEnv: { STEWARD_METRICS_LISTEN: listen },
+    coordinatorEnv: { STEWARD_METRICS_LISTEN: '127.0.0.1:0' },
+  });
 });
 afterAll(() => steward?.stop());
 
@@ -65,7 +68,7 @@ test('more than half of ten running processes are stuck at once: the breaker ope
   const one = await steward.heal({ table: TABLES.at(-1)!, graces: { settleGraceMs: 0 } });
   expect(one.breaker.state, 'also for one table').toBe('OPEN');
   expect(one.healed).toEqual([]);
-  expect(await metric('steward_heal_breaker_open')).toBe(1);
+  expect(await breakerMetric()).toEqual({ open: 1, acknowledged: 0, closed: 0 });
   expect(await metric('steward_stuck_processes{shape="S1"}')).toBe(running.length);
 
   const status = await cli('heal', 'status', '--json');
@@ -86,7 +89,7 @@ test('more than half of ten running processes are stuck at once: the breaker ope
     expect(await steward.ids(table)).toEqual(upTo(6));
   }
   expect((await steward.heal()).breaker.state, 'armed again').toBe('CLOSED');
-  expect(await metric('steward_heal_breaker_open')).toBe(0);
+  expect(await breakerMetric()).toEqual({ open: 0, acknowledged: 0, closed: 1 });
   expect(await metric('steward_heals_total{shape="S1",outcome="healed"}')).toBe(running.length);
 });
 
@@ -124,8 +127,15 @@ async function stillStuck(): Promise<number> {
   return rows.length;
 }
 
-async function metric(name: string): Promise<number> {
-  const page = await (await fetch(metricsUrl)).text();
+/** As the coordinator tells it. */
+async function breakerMetric() {
+  const url = steward.coordinator.ready['metrics'] as string;
+  const of = (state: string) => metric(`steward_heal_breaker_state{state="${state}"}`, url);
+  return { open: await of('open'), acknowledged: await of('acknowledged'), closed: await of('closed') };
+}
+
+async function metric(name: string, url = metricsUrl): Promise<number> {
+  const page = await (await fetch(url)).text();
   return Number(
     page
       .split('\n')

@@ -1,0 +1,24 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** On whose behalf something runs: on every line that is logged meanwhile, and told to the nodes that are called. */
+export interface CallContext {
+  readonly workflowId: string;
+  readonly workflowType?: string;
+  readonly runId?: string;
+  readonly activity?: string;
+  readonly attempt?: number;
+  readonly actor?: string;
+  readonly node?: string;
+}
+
+const storage = new AsyncLocalStorage<CallContext>();
+
+/** Undefined: nobody's, such as the housekeeping of a process. */
+export function callContext(): CallContext | undefined {
+  return storage.getStore();
+}
+
+/** Runs work, and all that it starts, on that behalf. */
+export function onBehalfOf<T>(context: CallContext | undefined, work: () => T): T {
+  return context === undefined ? work() : storage.run(context, work);
+}

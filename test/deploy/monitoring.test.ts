@@ -45,7 +45,7 @@ test('every alert has a test in which it fires and one in which it does not, and
   expect([...named(true)].sort()).toEqual([...names].sort());
   expect([...named(false)].sort()).toEqual([...names].sort());
   const docs = readFileSync(fileURLToPath(new URL('../../docs/metrics.md', import.meta.url)), 'utf8');
-  const rows = [...docs.matchAll(/^\| `(Steward\w+)` \|/gm)].map(([, name]) => name);
+  const rows = [...docs.matchAll(/^\| `(Steward\w+)` \|/gm)].map(([, name]) => name!);
   expect(rows.sort()).toEqual([...names].sort());
 });
 

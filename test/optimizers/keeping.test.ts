@@ -268,6 +268,17 @@ describe('capacity', () => {
     expect([back.effectiveMinParallelism, back.state.keepingAttempts]).toEqual([4, 0]);
   });
 
+  test('counts requests in a row: one that comes to life begins the count anew, once', () => {
+    const orphan = { firstSeenMs: 0, launch: 2, attempts: 1, lastRestartMs: 0 };
+    const before: KeeperState = { ...NEW_KEEPER, orphans: { a: orphan }, keepingAttempts: 2 };
+    const resources = [resource('a', { launch: 2 })];
+    const came = decideKeeping(view(1, { resources, optimizers: [live('a', 1)] }), before);
+    expect(came.state.keepingAttempts).toBe(0);
+    const later = { ...came.state, keepingAttempts: 1 };
+    const still = decideKeeping(view(2, { resources, optimizers: [live('a', 2)] }), later);
+    expect(still.state.keepingAttempts).toBe(1);
+  });
+
   test('falls to the live threads after requests that never registered, and comes back with capacity', () => {
     const settings = { ...SETTINGS, autoRestart: false, minParallelism: 2, maxKeepingAttempts: 3 };
     let state: KeeperState = NEW_KEEPER;

@@ -290,7 +290,7 @@ describe('nothing is restarted', () => {
       30_000,
     );
     const told = steward.said(group).filter(({ msg }) => msg?.startsWith('orphan is left'));
-    expect(told.map((line) => line['resource']).sort()).toEqual([
+    expect(told.map((line) => line['resource'] as string).toSorted((a, b) => a.localeCompare(b))).toEqual([
       'mixed-external',
       'mixed-theirs',
       'mixed-unknown',

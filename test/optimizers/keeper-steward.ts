@@ -10,6 +10,7 @@ import { Credentials } from '../../src/rpc/credentials.js';
 import { OptimizingService } from '../../src/rpc/gen/steward/coordinator/v1/optimizing_pb.js';
 import type { ClusterOptions } from '../support/cluster.js';
 import { eventually } from '../support/eventually.js';
+import { temporaryDirectory } from '../support/guard.js';
 import { type Steward, startSteward } from '../support/steward.js';
 import { type LogLine, linesOf, lives } from './optimizer-process.js';
 
@@ -60,9 +61,8 @@ export interface KeeperSteward extends Steward {
 }
 
 export async function startKeeperSteward(options: ClusterOptions = {}): Promise<KeeperSteward> {
-  const calls = join(
-    options.workerEnv?.['STEWARD_TEST_CALLS'] ?? `/tmp/steward-test-calls-${process.pid}-${Date.now()}`,
-  );
+  const room = temporaryDirectory('keeper');
+  const calls = join(room.path, 'calls');
   const quick = { STEWARD_LOCK_TIMEOUT_MS: '15000', STEWARD_NODE_TIMEOUT_MS: '10000' };
   const steward = await startSteward({
     nodes: 2,
@@ -185,6 +185,7 @@ export async function startKeeperSteward(options: ClusterOptions = {}): Promise<
       connection.close();
       credentials.close();
       await steward.stop();
+      await room.remove();
     },
   });
 }

@@ -1,5 +1,4 @@
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -8,11 +7,13 @@ import { freePort } from '../../src/local/ports.js';
 import type { NodeClients } from '../../src/rpc/node-clients.js';
 import { loadContainers } from '../../src/worker/containers.js';
 import { eventually } from '../support/eventually.js';
+import { temporaryDirectory } from '../support/guard.js';
 import { type KeeperSteward, startKeeperSteward } from './keeper-steward.js';
 
 /** The module of docs/optimizers.md, loaded by a real worker. */
 let steward: KeeperSteward;
-const home = mkdtempSync(join(tmpdir(), 'steward-own-container-'));
+const room = temporaryDirectory('own-container');
+const home = room.path;
 const EXAMPLE = fileURLToPath(new URL('../../docs/examples/processes-container.mjs', import.meta.url));
 
 vi.setConfig({ testTimeout: 90_000 });
@@ -28,7 +29,10 @@ beforeAll(async () => {
     },
   });
 });
-afterAll(() => steward?.stop());
+afterAll(async () => {
+  await steward?.stop();
+  await room.remove();
+});
 
 test('a container of one\u2019s own starts, restarts and releases optimizers like any other', async () => {
   const group = await steward.group(

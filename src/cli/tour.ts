@@ -7,6 +7,7 @@ import { type InitialGroups, startInitialGroups } from './initial-groups.js';
 import { jobTour } from './job-tour.js';
 import { optimizerTour } from './optimizer-tour.js';
 import { regionGroupTable } from './render.js';
+import { tableTour } from './table-tour.js';
 
 const DATABASE = 'demo';
 const INITIAL: InitialGroups = { dataGroups: 4, schemaGroups: 1, replicationFactor: 3 };
@@ -22,6 +23,7 @@ export async function tour(stack: RunningStack, say: (line: string) => void): Pr
   try {
     const groups = (await findGroups(client)) ?? (await makeDatabase(client, say));
     const optimizers = await optimizerTour(client, say);
+    const table = await tableTour(client, say);
     const job = await jobTour(client, say);
     const lines = [
       regionGroupTable(groups),
@@ -29,6 +31,8 @@ export async function tour(stack: RunningStack, say: (line: string) => void): Pr
       await lastSweep(client),
       '',
       optimizers,
+      '',
+      table,
       '',
       job,
       '',
@@ -74,6 +78,7 @@ function nextSteps(groups: readonly RegionGroup[]): string[] {
     `  npx steward region-group create ${DATABASE} --kind data --groups 2`,
     '  npx steward node fault node-1 --effect delete-region --delay 20s --times 1',
     ...groups.slice(0, 1).map(({ groupId }) => `  npx steward region-group remove ${groupId}`),
+    '  npx steward table show events',
     '  npx steward job submit examples/jobs/clicks.yaml',
     '  npx steward optimizer-group show default',
     '  npx steward operation list --all',

@@ -33,6 +33,9 @@ test('a stack is started for scripts, found by every command without a flag, and
   expect(status.state).toBe('running');
   expect(started.stderr).toMatch(/demo\s+SCHEMA\s+RUNNING\s+3\/3\s+node-1 node-2 node-3/);
   expect(started.stderr).toContain('npx steward region-group remove');
+  expect(started.stderr).toMatch(
+    /Table events: 200 small files ingested, 200 before optimizing, [1-9] after; 4000 rows\./,
+  );
 
   const [again, seen, groups, operations] = await Promise.all([
     cli('local start --detach --json'),

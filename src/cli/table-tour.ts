@@ -14,7 +14,8 @@ const LOOK_EVERY_MS = 200;
 const OPTIMIZED_WITHIN_MS = 60_000;
 
 /**
- * The part of the tour with a table: a few hundred small files, and what the optimizers leave of them. A stack that has the table already only shows it; a tour that was interrupted goes on.
+ * The part of the tour with a table: a few hundred small files, and what the optimizers leave of them. A stack that has
+ * the table already only shows it; a tour that was interrupted goes on.
  */
 export async function tableTour(client: StewardClient, say: (line: string) => void): Promise<string> {
   const known = (await client.tables.list()).find(({ name }) => name === TABLE);
@@ -40,13 +41,19 @@ async function makeTable(client: StewardClient, exists: boolean, say: (line: str
       }
     }),
   );
-  const deadline = performance.now() + OPTIMIZED_WITHIN_MS;
   say(`optimizing table ${TABLE}`);
   await (await client.tables.optimize(TABLE, { kind: 'FULL' })).result();
-  await until(deadline, `table ${TABLE} is not optimized yet`, async () => {
+  await optimized(client);
+}
+
+/** Waits until it is; what takes longer is shown as it is then, and goes on. */
+async function optimized(client: StewardClient): Promise<void> {
+  const deadline = performance.now() + OPTIMIZED_WITHIN_MS;
+  while (performance.now() < deadline) {
     const { process } = await client.tables.get(TABLE);
-    return process?.state === 'SUCCESS';
-  });
+    if (process?.state === 'SUCCESS') return;
+    await sleep(LOOK_EVERY_MS);
+  }
 }
 
 function eventsOf(number: number): string {
@@ -62,11 +69,4 @@ function filesBefore(table: TableDescription): number {
   if (table.process === undefined) return table.files;
   const merged = table.process.tasks.reduce((sum, { inputFiles }) => sum + inputFiles, 0);
   return merged + table.files - table.process.tasks.length;
-}
-
-async function until(deadline: number, otherwise: string, look: () => Promise<boolean>): Promise<void> {
-  while (!(await look())) {
-    if (performance.now() > deadline) throw new Error(`${otherwise}: see steward local status`);
-    await sleep(LOOK_EVERY_MS);
-  }
 }

@@ -5,7 +5,7 @@ import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { claimJob } from '../../src/catalog/jobs/claim.js';
 import { judgeJob, oweCancels, settleEnding } from '../../src/catalog/jobs/ending.js';
-import { readJob } from '../../src/catalog/jobs/rows.js';
+import { type JobKey, readJob } from '../../src/catalog/jobs/rows.js';
 import { scheduleJob, settleDeployment } from '../../src/catalog/jobs/scheduling.js';
 import { recordNews } from '../../src/catalog/jobs/task-groups.js';
 import { purgeJob } from '../../src/catalog/jobs/tombstones.js';
@@ -95,8 +95,12 @@ test('I6: a checkpoint for a task group that is over, or of an older execution, 
   expect(await job.commit(2)).toEqual({ stale: true });
   // What is on record is the job's, whoever asks: its parts must not be thrown away.
   expect(await job.commit(1)).toEqual({ stale: false });
-  const { execution } = (await readJob(steward.catalog, job))!;
+  // Also once the new execution runs on the same node.
+  const execution = await start(job);
   expect(execution).toBeGreaterThan(job.execution);
+  expect(await job.commit(2)).toEqual({ stale: true });
+  expect(await job.end(FINISHED)).toEqual({ stale: true });
+  expect(await job.state()).toMatchObject({ state: 'RUNNING', locations: [{ state: 'RUNNING' }] });
   expect(await job.checkpoints()).toEqual([1]);
 });
 
@@ -142,6 +146,16 @@ interface Changes {
   catalogId?: string;
 }
 
+/** Schedules and deploys it on the one node; answers its execution. */
+async function start(key: JobKey): Promise<number> {
+  const { catalog } = steward;
+  await scheduleJob(catalog, key, 600_000, log);
+  const { execution } = (await readJob(catalog, key))!;
+  await recordNews(catalog, key, execution, [{ pipeline: 1, taskGroup: 1, kind: 'STARTED' }], log);
+  await settleDeployment(catalog, key, execution, log);
+  return execution;
+}
+
 async function runningJob(jobId: string, retryTimes = 0) {
   const key = { jobId, owner: randomUUID() };
   const { catalog, catalogId } = steward;
@@ -152,10 +166,7 @@ async function runningJob(jobId: string, retryTimes = 0) {
     actor: 'tester',
   };
   await claimJob(catalog, input, { resume: false }, log);
-  await scheduleJob(catalog, key, 600_000, log);
-  const { execution } = (await readJob(catalog, key))!;
-  await recordNews(catalog, key, execution, [{ pipeline: 1, taskGroup: 1, kind: 'STARTED' }], log);
-  await settleDeployment(catalog, key, execution, log);
+  const execution = await start(key);
   const reporter = (changes: Changes) => ({ nodeId: changes.nodeId ?? NODE, ledgerId: LEDGER });
   const location = (changes: Changes) => ({
     catalogId: changes.catalogId ?? catalogId,

@@ -26,6 +26,7 @@ import type {
 } from '../client/index.js';
 import type { ControlCommand } from '../local/control.js';
 import type { DrainPlan } from '../rules/legacy-queue.js';
+import type { SetUp } from '../setup/setup.js';
 import type { LocalProcess } from './local-processes.js';
 
 /**
@@ -261,6 +262,9 @@ export interface SchedulePlanDocument {
     readonly schedules: readonly Schedule[];
   };
 }
+
+/** `setup`: what was missing and is there now; with `--after-restore`, what was lifted and what differs. */
+export type SetupDocument = SetUp;
 
 /** `table list` */
 export interface TablesDocument {

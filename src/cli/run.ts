@@ -11,6 +11,7 @@ import { addOperationCommands } from './commands/operation.js';
 import { addOptimizerGroupCommands } from './commands/optimizer-group.js';
 import { addRegionGroupCommands } from './commands/region-group.js';
 import { addScheduleCommands } from './commands/schedule.js';
+import { addSetupCommand } from './commands/setup.js';
 import { addSweepCommands } from './commands/sweep.js';
 import { addTableCommands } from './commands/table.js';
 import { EXIT_CODES, failureOf, reportFailure } from './failure.js';
@@ -72,6 +73,7 @@ Examples:
   addHealCommands(program);
   addJobCommands(program);
   addScheduleCommands(program);
+  addSetupCommand(program);
   addConformanceCommand(program);
   addDoctorCommand(program);
   for (const command of program.commands) command.helpCommand(false);

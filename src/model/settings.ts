@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
 /**
@@ -5,7 +6,7 @@ import { z } from 'zod';
  * Units are in the names.
  */
 const settingsSchema = z.object({
-  /** PostgreSQL that holds the catalog. */
+  /** PostgreSQL that holds the catalog; or a file that holds the URL, in DATABASE_URL_FILE. */
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
   STEWARD_TASK_QUEUE: z.string().min(1).default('steward'),
   /** Deadline of one call to a node. A time-out means unknown (I1), so it may be short. */
@@ -56,7 +57,7 @@ export interface Settings {
 
 /** Settings from the environment. Throws an Error that names each variable that is wrong. */
 export function readSettings(environment: NodeJS.ProcessEnv = process.env): Settings {
-  const parsed = settingsSchema.safeParse(environment);
+  const parsed = settingsSchema.safeParse(withDatabaseUrl(environment));
   if (!parsed.success) {
     const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
     throw new Error(`wrong environment: ${problems.join('; ')}`);
@@ -78,6 +79,20 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
     metricsListen: values.STEWARD_METRICS_LISTEN,
     sdkMetricsListen: values.STEWARD_SDK_METRICS_LISTEN,
   };
+}
+
+/**
+ * DATABASE_URL, which holds a password, may be in a file: DATABASE_URL_FILE. DATABASE_URL wins. Throws an Error that names
+ * the file and nothing of its content.
+ */
+function withDatabaseUrl(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const { DATABASE_URL: url, DATABASE_URL_FILE: file } = environment;
+  if (url !== undefined || file === undefined || file === '') return environment;
+  try {
+    return { ...environment, DATABASE_URL: readFileSync(file, 'utf8').trim() };
+  } catch (cause) {
+    throw new Error(`wrong environment: DATABASE_URL_FILE: ${file} cannot be read`, { cause });
+  }
 }
 
 function milliseconds(fallback: number) {

@@ -1,0 +1,172 @@
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { Client as PgClient } from 'pg';
+import { afterEach, expect, test } from 'vitest';
+import type { SetUp } from '../../src/setup/setup.js';
+import { steward as command } from '../cli/steward-command.js';
+import { openTestCatalog } from '../support/catalog.js';
+import { createDatabase } from '../support/database.js';
+import { eventually } from '../support/eventually.js';
+import { type Steward, startSteward } from '../support/steward.js';
+import { startTemporal } from '../support/temporal.js';
+
+const cleanUps: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+test('setup prepares an empty Temporal and an empty catalog, once', async () => {
+  const temporal = await startTemporal();
+  cleanUps.push(() => temporal.stop());
+  const database = await createDatabase();
+  cleanUps.push(() => database.drop());
+  const env = { TEMPORAL_ADDRESS: temporal.address, DATABASE_URL: database.url };
+
+  const first = await command(['setup', '--json'], { env });
+  expect(first.code).toBe(0);
+  const made = first.document() as SetUp;
+  expect(made.migrations[0]).toBe('0001-regions');
+  expect(made.searchAttributes).toHaveLength(5);
+  expect(made.schedules).toContain('steward/sweep-replicas');
+
+  const schedule = temporal.client.schedule.getHandle('steward/plan-optimizing');
+  await schedule.pause('by an operator');
+  const second = await command(['setup', '--json'], { env });
+  expect(second.document()).toEqual({ migrations: [], searchAttributes: [], schedules: [] });
+  expect((await schedule.describe()).state).toMatchObject({ paused: true, note: 'by an operator' });
+  const catalog = openTestCatalog(database.url, 1);
+  cleanUps.unshift(() => catalog.destroy());
+  expect(await catalog.selectFrom('catalog').select('id').execute()).toHaveLength(1);
+});
+
+test('setup says what is wrong with a server that it cannot use', async () => {
+  const { code, stderr } = await command(['setup'], {
+    env: { TEMPORAL_ADDRESS: '127.0.0.1:1', DATABASE_URL_FILE: '/nonexistent/database-url' },
+  });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/DATABASE_URL_FILE: \/nonexistent\/database-url cannot be read/);
+});
+
+test('after a restore to an older point the blockers end, nothing is deleted, and what differs is told', async () => {
+  const steward = await startSteward({ workerEnv: { STEWARD_CREATION_TIMEOUT_MS: '600000' } });
+  cleanUps.push(() => steward.stop());
+  const env = { TEMPORAL_ADDRESS: steward.temporalAddress, DATABASE_URL: steward.databaseUrl };
+  const [kept, removedLater] = (await steward.database('before', 2)) as [number, number];
+  // A creation that is under way in the backup.
+  await steward.fault('node-3', {
+    target: 'create-region',
+    kind: { case: 'delay', value: durationFromMs(600_000) },
+  });
+  await steward.client.databases.create({ name: 'half' });
+  await steward.client.regionGroups.create({
+    database: 'half',
+    kind: 'DATA',
+    groups: 1,
+    replicationFactor: 3,
+  });
+  const half = removedLater + 1;
+  await eventually('half of it', () => steward.regionsOnDisk('node-1').includes(half));
+
+  const backup = await takeBackup(steward);
+  // What the backup does not know: that one was deleted with its database, another removed, two made.
+  await steward.clearFaults();
+  await (await steward.client.databases.delete('half')).result();
+  await (await steward.client.regionGroups.remove({ groups: [removedLater] })).result();
+  const later = await steward.database('after', 2);
+  await restore(steward, backup);
+  expect((await steward.client.databases.list()).map(({ name }) => name)).toEqual(['before', 'half']);
+  const onDisks = () => NODES.map((node) => steward.regionsOnDisk(node));
+  expect(onDisks()).toEqual(NODES.map(() => [kept, ...later]));
+
+  for (const survey of (await sweep(steward)).nodes) expect(survey.unreachable).toContain('CATALOG_BEHIND');
+  const { holder } = await steward.client.regionGroups.get(half);
+  await eventually('the creation of the backup is driven on, and fenced off', async () => {
+    const { blockers } = await steward.client.operations.get(holder!.workflowId);
+    return blockers.join().includes('CATALOG_BEHIND');
+  });
+
+  const first = await command(['setup', '--after-restore', '--json'], { env });
+  expect([first.code, first.stderr]).toEqual([0, '']);
+  const { restored } = first.document() as SetUp;
+  expect(restored!.epochs.is).toBeGreaterThan(restored!.epochs.was);
+  expect(restored!.regionGroupIds.is).toBeGreaterThanOrEqual(Math.max(...later));
+  expect(restored!.processIds.is).toBeGreaterThan(1_000_000);
+  expect(restored!.claimsRenewed).toEqual([half]);
+  expect(restored!.paused).toEqual(['steward/sweep-tables']);
+  expect(restored!.nodes).toEqual(
+    NODES.map((nodeId) => ({ nodeId, onlyOnNode: later, onlyInCatalog: [removedLater] })),
+  );
+  const { state } = await steward.temporal.client.schedule.getHandle('steward/sweep-tables').describe();
+  expect(state).toMatchObject({ paused: true });
+
+  await eventually('what the backup had under way goes on', async () => {
+    const group = await steward.client.regionGroups.get(half);
+    return group.holder === undefined && group.replicas.every((replica) => replica.state === 'RUNNING');
+  });
+  for (const survey of (await sweep(steward)).nodes) {
+    expect(survey).toMatchObject({ leaked: later, missing: [removedLater] });
+    expect(survey.unreachable).toBeUndefined();
+  }
+  // Two of them have the ids of lost ones no more, and nobody's regions were touched.
+  expect(onDisks()).toEqual(NODES.map(() => [kept, half, ...later].sort((a, b) => a - b)));
+  const [fresh] = await steward.database('fresh', 1);
+  expect(fresh).toBeGreaterThan(Math.max(...later));
+  await (await steward.client.regionGroups.remove({ groups: [kept] })).result();
+  for (const regions of onDisks()) expect(regions).toEqual([half, ...later, fresh]);
+
+  const second = (await command(['setup', '--after-restore', '--json'], { env })).document() as SetUp;
+  expect(second.restored!.epochs.is).toBe(second.restored!.epochs.was);
+  expect(second.restored).toMatchObject({ claimsRenewed: [], launchesLifted: [] });
+
+  await steward.node('node-3').kill();
+  const without = await command(['setup', '--after-restore'], { env });
+  expect(without.code).toBe(1);
+  expect(without.stderr).toMatch(/not asked: node-3 does not answer.*run it again/);
+}, 180_000);
+
+const NODES = ['node-1', 'node-2', 'node-3'];
+
+async function sweep(steward: Steward) {
+  return (await steward.client.sweeps.run({ gracePeriodMs: 0 })).result();
+}
+
+/** A copy of the catalog's database as it is at one moment. */
+async function takeBackup(steward: Steward): Promise<string> {
+  const { server, name } = databaseOf(steward);
+  const backup = `${name}_backup`;
+  await sql(server, [
+    `ALTER DATABASE ${name} ALLOW_CONNECTIONS false`,
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`,
+    `CREATE DATABASE ${backup} TEMPLATE ${name}`,
+    `ALTER DATABASE ${name} ALLOW_CONNECTIONS true`,
+  ]);
+  cleanUps.push(() => sql(server, [`DROP DATABASE ${backup} WITH (FORCE)`]));
+  return backup;
+}
+
+/** The copy in the place of the catalog's database, with coordinator and worker stopped meanwhile. */
+async function restore(steward: Steward, backup: string): Promise<void> {
+  const { server, name } = databaseOf(steward);
+  await steward.worker.stop();
+  await steward.coordinator.stop();
+  await sql(server, [`DROP DATABASE ${name} WITH (FORCE)`, `CREATE DATABASE ${name} TEMPLATE ${backup}`]);
+  await steward.coordinator.restart();
+  await steward.worker.restart();
+  await steward.nodesAlive();
+}
+
+function databaseOf({ databaseUrl }: Steward): { server: string; name: string } {
+  const url = new URL(databaseUrl);
+  const name = url.pathname.slice(1);
+  url.pathname = '/postgres';
+  return { server: url.href, name };
+}
+
+async function sql(server: string, statements: readonly string[]): Promise<void> {
+  const client = new PgClient({ connectionString: server });
+  await client.connect();
+  try {
+    for (const statement of statements) await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

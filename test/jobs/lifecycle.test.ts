@@ -65,7 +65,7 @@ test('with retries it is started again from its checkpoints as a new execution, 
     jobId: 'retried',
     job: rateJob(
       directory,
-      { rows: 6_000, taskGroups: 3, rowsPerSecond: 500 },
+      { rows: 15_000, taskGroups: 3, rowsPerSecond: 500 },
       { retryTimes: 2, checkpointIntervalMs: 100 },
     ),
   });
@@ -83,14 +83,14 @@ test('with retries it is started again from its checkpoints as a new execution, 
   expect(await handle.result()).toMatchObject({
     outcome: 'FINISHED',
     restarts: 1,
-    rowsIn: 6_000,
-    rowsOut: 6_000,
+    rowsIn: 15_000,
+    rowsOut: 15_000,
   });
-  expect(idsIn(directory)).toEqual(numbers(0, 6_000));
+  expect(idsIn(directory)).toEqual(numbers(0, 15_000));
   const job = await steward.client.jobs.get('retried');
   expect(job.execution).toBeGreaterThan(execution);
   expect(job.reason).toContain('once');
-});
+}, 60_000);
 
 test('a stream is cancelled with a savepoint, and goes on from it with no row lost or doubled', async () => {
   const directory = sink();

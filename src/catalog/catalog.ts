@@ -44,8 +44,12 @@ export function openCatalog(
   });
 }
 
-/** Brings the catalog to the newest migration, under a lock so that several processes may call it at once. */
+/**
+ * Brings the catalog to the newest migration, under a lock so that several processes may call it at once. A catalog that a
+ * newer version has migrated further is left as it is: this version runs on it (src/catalog/migrations.ts).
+ */
 export async function migrateCatalog(catalog: Catalog): Promise<{ readonly applied: readonly string[] }> {
+  if (await isNewer(catalog)) return { applied: [] };
   const { error, results } = await migratorOf(catalog).migrateToLatest();
   if (error !== undefined) throw new Error('the catalog could not be migrated', { cause: error });
   return { applied: (results ?? []).map(({ migrationName }) => migrationName) };
@@ -70,6 +74,15 @@ export async function migrationStatus(catalog: Catalog): Promise<MigrationStatus
     missing: Object.keys(migrations).filter((name) => !applied.includes(name)),
     unknown: applied.filter((name) => !(name in migrations)),
   };
+}
+
+async function isNewer(catalog: Catalog): Promise<boolean> {
+  const { rows } = await sql<{ there: boolean }>`
+    SELECT to_regclass('kysely_migration') IS NOT NULL AS there
+  `.execute(catalog);
+  if (!rows[0]!.there) return false;
+  const { missing, unknown } = await migrationStatus(catalog);
+  return missing.length === 0 && unknown.length > 0;
 }
 
 function migratorOf(catalog: Catalog): Migrator {

@@ -11,14 +11,14 @@ export interface CallContext {
   readonly node?: string;
 }
 
-const storage = new AsyncLocalStorage<CallContext>();
+const storage = new AsyncLocalStorage<CallContext | undefined>();
 
 /** Undefined: nobody's, such as the housekeeping of a process. */
 export function callContext(): CallContext | undefined {
   return storage.getStore();
 }
 
-/** Runs work, and all that it starts, on that behalf. */
+/** Runs work, and all that it starts, on that behalf; on nobody's when it is undefined. */
 export function onBehalfOf<T>(context: CallContext | undefined, work: () => T): T {
-  return context === undefined ? work() : storage.run(context, work);
+  return storage.run(context, work);
 }

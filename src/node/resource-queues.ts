@@ -1,3 +1,4 @@
+import { callContext, onBehalfOf } from '../call-context.js';
 import type { Logger } from '../log.js';
 import type { Ledger } from './ledger.js';
 import { isCancellable, type PendingOperation, type Progress, type Result } from './operation.js';
@@ -22,6 +23,8 @@ export class LiveOperation {
   /** Settles `ended`. */
   readonly settle: () => void;
   readonly abort = new AbortController();
+  /** On whose behalf it was accepted; unknown after a restart. */
+  readonly caller = callContext();
   phase: 'QUEUED' | 'RUNNING' = 'QUEUED';
   progress: Progress;
 
@@ -151,7 +154,7 @@ export class ResourceQueues {
 
   async #run(operation: LiveOperation): Promise<Result | undefined> {
     try {
-      return await this.perform(operation);
+      return await onBehalfOf(operation.caller, () => this.perform(operation));
     } catch (error) {
       if (error instanceof Interrupted) {
         if (error.by === 'STOPPING') return undefined;
@@ -169,8 +172,10 @@ export class ResourceQueues {
     await this.ledger.end(operation.pending, result, operation.progress);
     this.#forget(operation);
     const ended = { operation: operation.pending.id, ...result };
-    if (result.state === 'FAIL') this.log.warn(ended, 'operation failed');
-    else this.log.debug(ended, 'operation done');
+    onBehalfOf(operation.caller, () => {
+      if (result.state === 'FAIL') this.log.warn(ended, 'operation failed');
+      else this.log.debug(ended, 'operation done');
+    });
   }
 
   #leaveQueue(operation: LiveOperation): boolean {

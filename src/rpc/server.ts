@@ -15,6 +15,7 @@ import { Code } from '@connectrpc/connect';
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from '@connectrpc/connect-node';
 import type { Logger } from '../log.js';
 import { MAX_HEADER_BYTES, MAX_RESPONSE_BYTES } from '../model/transport.js';
+import { takeCallContext } from './baggage.js';
 import { Connections } from './connections.js';
 import { type Credentials, present } from './credentials.js';
 import { OccasionalLog } from './occasional-log.js';
@@ -72,6 +73,7 @@ export class RpcServer {
     this.#connections = new Connections(limits, this.#log);
     const adapter = connectNodeAdapter({
       ...handler,
+      interceptors: [takeCallContext, ...(handler.interceptors ?? [])],
       // Those who call each other are near: compressing costs more time than it saves.
       compressMinBytes: 1 << 20,
       readMaxBytes: limits.maxRequestBytes,

@@ -1,0 +1,75 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fromBaggage, toBaggage } from '../../src/rpc/baggage.js';
+import type { TestProcess } from '../support/processes.js';
+import { type Steward, startSteward } from '../support/steward.js';
+
+let steward: Steward;
+beforeAll(async () => {
+  steward = await startSteward();
+});
+afterAll(() => steward?.stop());
+
+test('the lines of one removal are found by its workflow id, in the logs of the worker and of every node', async () => {
+  const [first, second] = await steward.database('grepped', 2);
+  const removal = await steward.client.regionGroups.remove({ groups: [first!] });
+  const other = await steward.client.regionGroups.remove({ groups: [second!] });
+  await Promise.all([removal.result(), other.result()]);
+
+  const workflowId = removal.operationId;
+  const nodes = ['node-1', 'node-2', 'node-3'];
+  const operations = nodes.map((node) => expect.stringMatching(`^delete-region/.+/${first}/${node}@\\d+#1$`));
+  const told = linesOf(steward.worker, workflowId).filter(({ msg }) => msg === 'region deleted');
+  expect(told.sort((a, b) => String(a['node']).localeCompare(String(b['node'])))).toEqual(
+    nodes.map((node, at) =>
+      expect.objectContaining({
+        workflowId,
+        workflowType: 'removeRegionGroups',
+        runId: expect.any(String),
+        activity: 'reconcileRegions',
+        attempt: expect.any(Number),
+        actor: 'tester',
+        node,
+        region: first,
+        operation: operations[at],
+      }),
+    ),
+  );
+  for (const [at, node] of nodes.entries()) {
+    const done = linesOf(steward.node(node), workflowId);
+    expect(done).toEqual([
+      expect.objectContaining({
+        msg: 'operation done',
+        operation: operations[at],
+        workflowId,
+        workflowType: 'removeRegionGroups',
+        actor: 'tester',
+      }),
+    ]);
+  }
+});
+
+test('baggage carries any workflow id and actor; what is not ours, or is malformed, is nobody', () => {
+  const context = { workflowId: 'job/a=b,c;d %41', workflowType: 'runJob', actor: 'Zoë, <ops@example.org>' };
+  expect(toBaggage(context)).toMatch(/^[\x21-\x7e]+$/);
+  expect(fromBaggage(toBaggage(context))).toEqual(context);
+  expect(fromBaggage(`other=1; ttl=2 , ${toBaggage(context)};p=1`)).toEqual(context);
+  for (const header of [
+    null,
+    '',
+    'other=1',
+    'steward.workflow_id=',
+    'steward.workflow_id=%zz',
+    'steward.actor=me',
+  ]) {
+    expect(fromBaggage(header)).toBeUndefined();
+  }
+  expect(fromBaggage(`steward.workflow_id=${'x'.repeat(4_000)}`)).toBeUndefined();
+});
+
+function linesOf({ logFile }: TestProcess, workflowId: string) {
+  return readFileSync(logFile, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(`"workflowId":${JSON.stringify(workflowId)}`))
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}

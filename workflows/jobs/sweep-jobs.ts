@@ -1,4 +1,4 @@
-import { proxyActivities, upsertSearchAttributes } from '@temporalio/workflow';
+import { proxyActivities, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
 import type { SweepJobsActivities } from '../../activities/sweep-jobs.js';
 import { jobWorkflowId, purgeWorkflowId } from '../../src/rules/job-ids.js';
 import {
@@ -32,16 +32,27 @@ export async function sweepJobs(raw?: Partial<SweepJobsInput>): Promise<JobSweep
     { key: stewardPhase, value: 'SWEEP_JOBS' },
   ]);
   const drivenOn: string[] = [];
-  for (const { jobId, owner, job, actor: submitter } of await abandonedJobs()) {
+  for (const { jobId, owner, job, actor: submitter } of await abandonedJobs.executeWithOptions(
+    { summary: 'find jobs whose workflow is gone' },
+    [],
+  )) {
     const input: RunJobInput = { jobId, job, owner, fromSavepoint: false, actor: submitter };
     await startDetached('runJob', jobWorkflowId(jobId), input);
     drivenOn.push(jobWorkflowId(jobId));
   }
   const purges: string[] = [];
-  for (const key of await unpurgedTombstones()) {
+  for (const key of await unpurgedTombstones.executeWithOptions(
+    { summary: 'find tombstones that nobody purges' },
+    [],
+  )) {
     const input: PurgeJobStateInput = { ...key, delayMs: 0, actor };
     await startDetached('purgeJobState', purgeWorkflowId(key), input);
     purges.push(purgeWorkflowId(key));
   }
-  return { drivenOn, purges, cancels: await deliverOwedCancels() };
+  const summary = 'deliver the cancels that nodes are owed';
+  const cancels = await deliverOwedCancels.executeWithOptions({ summary }, []);
+  setCurrentDetails(
+    `${drivenOn.length} jobs driven on, ${purges.length} purges started, ${cancels.owed} cancels still owed to nodes`,
+  );
+  return { drivenOn, purges, cancels };
 }

@@ -6,7 +6,7 @@ import { grantedOrFail, guarded } from '../failures.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
 import { beyondCancellation, Cancellable, canceled } from './cancellation.js';
-import { reconcileNodes, thisHolder } from './reconcile.js';
+import { reconcileNodes, theOneNode, thisHolder } from './reconcile.js';
 
 const { abandonClaim, claimDatabaseDeletion, closeDatabaseDeletion } =
   proxySteps<Pick<RegionActivities, 'abandonClaim' | 'claimDatabaseDeletion' | 'closeDatabaseDeletion'>>();
@@ -34,6 +34,7 @@ export async function deleteDatabase(raw: DeleteDatabaseInput): Promise<Database
       { key: stewardDatabase, value: input.database },
       { key: stewardActor, value: input.actor },
       { key: stewardPhase, value: 'REMOVING' },
+      ...theOneNode(claim.nodes),
     ]);
     await reconcileNodes(
       'delete',

@@ -1,4 +1,10 @@
-import { log, proxyActivities, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import {
+  log,
+  proxyActivities,
+  setCurrentDetails,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { LegacyQueueActivities } from '../../activities/legacy-queue.js';
 import { type DrainLegacyQueueInput, drainLegacyQueueInput } from '../../src/rules/input.js';
 import { planDrain } from '../../src/rules/legacy-queue.js';
@@ -44,6 +50,7 @@ export async function drainLegacyQueue(raw: DrainLegacyQueueInput): Promise<Drai
     { key: stewardPhase, value: 'DRAINING' },
   ]);
   const plan = planDrain(input.entries);
+  setCurrentDetails(`Draining ${input.entries.length} entries of a legacy queue`);
   const [deletions, creations] = await Promise.all([
     Promise.all(
       plan.deletions.map(({ nodeId, groupIds }) =>
@@ -53,7 +60,9 @@ export async function drainLegacyQueue(raw: DrainLegacyQueueInput): Promise<Drai
         ]),
       ),
     ),
-    drainCreations(plan.creations),
+    drainCreations.executeWithOptions({ summary: `sort ${plan.creations.length} creations` }, [
+      plan.creations,
+    ]),
   ]);
 
   const recreations: string[] = [];

@@ -1,9 +1,11 @@
+import type { SearchAttributePair } from '@temporalio/common';
 import { proxyActivities, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { ReconcileVerb } from '../../activities/reconcile-regions.js';
 import type { RegionActivities } from '../../activities/regions.js';
 import type { NodeWork } from '../../src/catalog/group-rows.js';
 import type { HolderRef } from '../../src/rules/words.js';
 import { RECONCILE } from '../activity-options.js';
+import { stewardNode } from '../search-attributes.js';
 import { onIgnoredCancellation } from './cancellation.js';
 
 const { reconcileRegions } = proxyActivities<Pick<RegionActivities, 'reconcileRegions'>>(RECONCILE);
@@ -12,6 +14,12 @@ const { reconcileRegions } = proxyActivities<Pick<RegionActivities, 'reconcileRe
 export function thisHolder(): HolderRef {
   const { workflowId, firstExecutionRunId } = workflowInfo();
   return { workflowId, firstRunId: firstExecutionRunId };
+}
+
+/** The search attribute of what concerns one node alone; nothing for what concerns several. */
+export function theOneNode(nodes: readonly NodeWork[]): SearchAttributePair[] {
+  const [node, ...others] = nodes;
+  return node === undefined || others.length > 0 ? [] : [{ key: stewardNode, value: node.nodeId }];
 }
 
 /**

@@ -6,7 +6,7 @@ import { grantedOrFail, guarded } from '../failures.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
 import { beyondCancellation, Cancellable, canceled } from './cancellation.js';
-import { reconcileNodes, thisHolder } from './reconcile.js';
+import { reconcileNodes, theOneNode, thisHolder } from './reconcile.js';
 
 const { abandonClaim, claimRemoval, closeRemoval } =
   proxySteps<Pick<RegionActivities, 'abandonClaim' | 'claimRemoval' | 'closeRemoval'>>();
@@ -34,6 +34,7 @@ export async function removeRegionGroups(raw: RemoveRegionGroupsInput): Promise<
       ...(claim.database === undefined ? [] : [{ key: stewardDatabase, value: claim.database }]),
       { key: stewardActor, value: input.actor },
       { key: stewardPhase, value: 'REMOVING' },
+      ...theOneNode(claim.nodes),
     ]);
     await reconcileNodes('delete', claim.nodes, `Removing ${claim.groups} region groups`);
     const closing = await closeRemoval(thisHolder());

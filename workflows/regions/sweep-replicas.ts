@@ -39,8 +39,10 @@ export async function sweepReplicas(raw?: Partial<SweepReplicasInput>): Promise<
     { key: stewardActor, value: input.actor },
     { key: stewardPhase, value: input.mode === 'repair' ? 'SWEEP_REPAIR' : 'SWEEP_OBSERVE' },
   ]);
-  const drivenOn = await driveOn(await orphanedClaims());
-  const nodeIds = await nodesToSweep();
+  const drivenOn = await driveOn(
+    await orphanedClaims.executeWithOptions({ summary: 'find claims whose workflow is gone' }, []),
+  );
+  const nodeIds = await nodesToSweep.executeWithOptions({ summary: 'list the nodes' }, []);
   const nodes = await Promise.all(
     nodeIds.map((nodeId) =>
       surveyNode.executeWithOptions({ summary: `survey ${nodeId}` }, [nodeId, input.gracePeriodMs]),
@@ -48,7 +50,8 @@ export async function sweepReplicas(raw?: Partial<SweepReplicasInput>): Promise<
   );
   setCurrentDetails(describe(nodes));
   if (input.mode === 'observe') {
-    const lacking = await lackingReplicas(input.gracePeriodMs);
+    const summary = 'find region groups that lack replicas';
+    const lacking = await lackingReplicas.executeWithOptions({ summary }, [input.gracePeriodMs]);
     return { mode: 'observe', nodes, lacking, removed: 0, recreations: [], drivenOn };
   }
   const removed = await Promise.all(
@@ -62,7 +65,10 @@ export async function sweepReplicas(raw?: Partial<SweepReplicasInput>): Promise<
       ),
   );
   const lost = nodes.flatMap(({ nodeId, missing }) => missing.map((groupId) => ({ nodeId, groupId })));
-  const missing = await repairMissing(lost, input.gracePeriodMs);
+  const missing = await repairMissing.executeWithOptions({ summary: 'prepare what is missing' }, [
+    lost,
+    input.gracePeriodMs,
+  ]);
   const recreations: string[] = [];
   for (const { database, groups } of missing) {
     const workflowId = `database/${database}/recreate/${workflowInfo().runId.slice(0, 8)}`;

@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { onPath } from '../support/on-path.js';
 import { alertsFile, dashboardFile, documentedMetrics, metricsIn } from './monitoring-files.js';
 
 const promtool = onPath('promtool');
@@ -113,18 +113,4 @@ function expressions(): string[] {
 
 function deployed(path: string): string {
   return fileURLToPath(new URL(`../../deploy/${path}`, import.meta.url));
-}
-
-function onPath(program: string): string | undefined {
-  return (process.env['PATH'] ?? '')
-    .split(delimiter)
-    .map((directory) => join(directory, program))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
 }

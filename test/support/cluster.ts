@@ -22,6 +22,8 @@ export interface ClusterOptions {
   ownPostgres?: boolean;
   /** A Temporal whose store survives its restart, for tests that kill it. */
   ownTemporalDb?: boolean;
+  /** Temporal's Web UI as well (`cluster.temporal.webUi`). */
+  webUi?: boolean;
 }
 
 export interface NodeOptions {
@@ -67,10 +69,12 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   };
   try {
     const [temporal, { url: databaseUrl, postgres }] = await Promise.all([
-      startTemporal({ durable: options.ownTemporalDb ?? false }).then((started) => {
-        cleanUps.push(() => started.stop());
-        return started;
-      }),
+      startTemporal({ durable: options.ownTemporalDb ?? false, webUi: options.webUi ?? false }).then(
+        (started) => {
+          cleanUps.push(() => started.stop());
+          return started;
+        },
+      ),
       options.ownPostgres
         ? startPostgres({ durable: true }).then((started) => {
             cleanUps.push(() => started.stop());

@@ -8,6 +8,8 @@ import { provided } from './provided.js';
 
 export interface TestTemporal {
   address: string;
+  /** Of its Web UI; only with `webUi`. */
+  webUi: string | undefined;
   connection: Connection;
   /** Of the namespace `default`. */
   client: Client;
@@ -19,12 +21,16 @@ export interface TestTemporal {
 }
 
 /** A Temporal dev server of this test file's own, up in 0.3 s; in memory unless `durable`. */
-export async function startTemporal(options: { durable?: boolean } = {}): Promise<TestTemporal> {
+export async function startTemporal(
+  options: { durable?: boolean; webUi?: boolean } = {},
+): Promise<TestTemporal> {
   const directory = temporaryDirectory('temporal');
   const port = await freePort();
+  const uiPort = options.webUi ? await freePort() : undefined;
   const spec = await temporalServer({
     binary: provided('temporalBinary'),
     port,
+    ...(uiPort === undefined ? {} : { uiPort }),
     ...(options.durable ? { databaseFile: join(directory.path, 'temporal.sqlite') } : {}),
     logFile: join(directory.path, 'temporal.log'),
   });
@@ -34,6 +40,7 @@ export async function startTemporal(options: { durable?: boolean } = {}): Promis
   const connection = await Connection.connect({ address });
   return {
     address,
+    webUi: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
     connection,
     client: new Client({ connection }),
     get process() {

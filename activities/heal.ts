@@ -31,6 +31,7 @@ import {
 import type { CommitRef } from '../src/temporal/commit-table.js';
 import { eachOf } from './each-of.js';
 import { heartbeating } from './heartbeating.js';
+import { holdWhilePaused } from './pauses.js';
 
 export interface HealDependencies {
   readonly catalog: Catalog;
@@ -114,7 +115,10 @@ export function createHealActivities(dependencies: HealDependencies) {
 
     /** Heals what was found, each verified again under its lock. What fails is told in a WARN and left to the next cycle. */
     healStuck: (stuck: readonly Detection[], input: HealStuckCommitsInput): Promise<Healed> =>
-      heartbeating(() => healAll(stuck, input)),
+      heartbeating(async () => {
+        await holdWhilePaused(catalog, 'the healing');
+        return healAll(stuck, input);
+      }),
   };
 
   async function detect(input: HealStuckCommitsInput): Promise<FoundStuck> {

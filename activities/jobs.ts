@@ -7,6 +7,7 @@ import { scheduleJob, settleDeployment } from '../src/catalog/jobs/scheduling.js
 import { purgeJob } from '../src/catalog/jobs/tombstones.js';
 import type { RunJobInput } from '../src/rules/job-input.js';
 import { notReady } from './not-ready.js';
+import { holdWhilePaused } from './pauses.js';
 import { type JobDependencies, JobPass, type PassReport } from './reconcile-jobs.js';
 
 export type JobActivities = ReturnType<typeof createJobActivities>;
@@ -23,8 +24,9 @@ export function createJobActivities(dependencies: JobDependencies) {
     claimJob: (input: RunJobInput & { readonly owner: string }, resume: boolean) =>
       claimJob(catalog, input, { resume }, log),
 
-    /** Gives each task group a node; while there is none that lives and runs task groups, that is the blocker. */
+    /** Gives each task group a node, unless the job is paused: what has a node is deployed to its end. While there is none that lives and runs task groups, that is the blocker. */
     async scheduleJob(key: JobKey): Promise<JobStanding> {
+      await holdWhilePaused(catalog, `job ${key.jobId}`);
       const answer = await scheduleJob(catalog, key, settings.nodeTimeoutMs, log);
       if (answer === 'NO_NODE') {
         throw notReady(`job ${key.jobId}: BLOCKED: no live node runs task groups`, NO_NODE_RETRY_MS);

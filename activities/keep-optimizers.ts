@@ -32,6 +32,7 @@ import {
   type KeeperState,
   type KeepingAction,
 } from '../src/rules/keeping.js';
+import { ownPause, pausedText } from './pauses.js';
 
 export interface KeeperDependencies {
   readonly catalog: Catalog;
@@ -146,6 +147,8 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
 
   async function keepOnce(group: string, keeper: string, before: KeeperState): Promise<CycleReport> {
     const kept = await groupOrFail(group);
+    const pause = await ownPause(catalog);
+    if (pause !== undefined) return heldReport(group, kept, before, pausedText(pause));
     for (const { resourceId } of await expireOptimizers(catalog, group, kept.settings.heartbeatTimeoutMs)) {
       log.warn({ group, resource: resourceId }, 'optimizer is silent: its row is gone');
     }
@@ -171,6 +174,27 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
       open: [...answers].flatMap(([resourceId, answer]) =>
         answer.kind === 'DONE' ? [] : [`${resourceId}: ${answer.reason}`],
       ),
+    };
+  }
+
+  /** A cycle that does nothing, and says why; it ends, so that Updates of the keeper are answered meanwhile. */
+  async function heldReport(
+    group: string,
+    kept: KeptGroup,
+    state: KeeperState,
+    why: string,
+  ): Promise<CycleReport> {
+    const live = await liveOptimizers(group, kept);
+    return {
+      state,
+      configuredMinParallelism: kept.settings.minParallelism,
+      effectiveMinParallelism: kept.settings.minParallelism,
+      liveThreads: live.reduce((sum, { threads }) => sum + threads, 0),
+      liveOptimizers: live.length,
+      restarted: [],
+      cleanedUp: [],
+      requested: [],
+      open: [why],
     };
   }
 

@@ -17,6 +17,7 @@ import type { FAILURE } from '../workflows/failures.js';
 import { eachOf } from './each-of.js';
 import { heartbeating } from './heartbeating.js';
 import { notReady } from './not-ready.js';
+import { holdWhilePaused } from './pauses.js';
 
 export interface OptimizingDependencies {
   readonly catalog: Catalog;
@@ -72,6 +73,7 @@ export function createOptimizingActivities({ catalog, settings, log }: Optimizin
     /** Plans one table at once, or every table that is due. */
     planTables: (input: PlanOptimizingInput): Promise<Planning> =>
       heartbeating(async () => {
+        await holdWhilePaused(catalog, 'the planning');
         if (input.table !== undefined) return sorted([await planNamed(input.table, input)]);
         const due = await duePlanning(catalog, MAX_PLANNED);
         return sorted(

@@ -1,6 +1,7 @@
 import type { Catalog } from '../src/catalog/catalog.js';
 import type { HolderRow } from '../src/catalog/claims.js';
 import type { NodeAddress } from '../src/catalog/nodes.js';
+import { pauseOf } from '../src/catalog/pauses.js';
 import {
   type OpenReplica,
   openReplicas,
@@ -17,6 +18,7 @@ import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import type { NodeReport, OpenOperation } from '../src/rules/node-report.js';
 import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
 import { pollDelayMs, retryDelayMs } from '../src/rules/pace.js';
+import { PAUSED_RETRY_MS, pausedText } from './pauses.js';
 
 /**
  * `create`: one attempt for each replica, and unknown after a time-out. `recreate`: attempts until it is there.
@@ -38,6 +40,7 @@ export interface ReconcileDependencies {
 export class RegionPass {
   readonly #open: OpenOperation[] = [];
   #settled = 0;
+  #paused: { operations: number; reason: string } | undefined;
   #unasked: { operations: number; reason: string; retryAfterMs: number } | undefined;
 
   constructor(
@@ -61,6 +64,7 @@ export class RegionPass {
       verb: this.verb === 'delete' ? 'deletion' : 'creation',
       settled: this.#settled,
       open: this.#open,
+      ...(this.#paused && { paused: this.#paused }),
       ...(this.#unasked && { unasked: this.#unasked }),
     };
   }
@@ -88,11 +92,7 @@ export class RegionPass {
       return;
     }
     try {
-      const statuses = await this.dependencies.engine.submit(
-        this.node,
-        due.map((replica) => this.#operation(replica)),
-      );
-      await this.#settle(due, statuses);
+      await this.#settle(due, await this.#submitOrLook(due));
     } catch (error) {
       if (error instanceof NodeUnreachable) {
         this.#unasked = { operations: due.length, reason: error.message, retryAfterMs: error.retryAfterMs };
@@ -110,6 +110,19 @@ export class RegionPass {
 
   get #nodeVerb() {
     return this.verb === 'delete' ? ('delete-region' as const) : ('create-region' as const);
+  }
+
+  /** A holder that is paused submits nothing: it only looks at what the node has accepted before. */
+  async #submitOrLook(due: readonly OpenReplica[]): Promise<OperationStatus[]> {
+    const { catalog, engine } = this.dependencies;
+    const operations = due.map((replica) => this.#operation(replica));
+    const pause = await pauseOf(catalog, this.holder.workflow_id);
+    if (pause === undefined) return engine.submit(this.node, operations);
+    this.#paused ??= { operations: 0, reason: pausedText(pause) };
+    return engine.get(
+      this.node,
+      operations.map(({ operationId }) => operationId),
+    );
   }
 
   #operation({ groupId, epoch, attempt, database, kind, peers }: OpenReplica) {
@@ -162,6 +175,10 @@ export class RegionPass {
           });
           break;
         case 'TASK_NOT_EXIST':
+          if (this.#paused !== undefined) {
+            this.#paused.operations += 1;
+            break;
+          }
           this.#open.push({ kind: 'PROCESSING', ageMs: 0, done: 0, total: 0 });
           break;
         case 'REFUSED':
@@ -191,6 +208,7 @@ export class RegionPass {
 /** How long to wait before the next pass. The delay follows what is open, not the number of passes. */
 export function nextPassMs(report: NodeReport): number {
   const delays = report.open.map((one) => (one.kind === 'PROCESSING' ? pollDelayMs(one.ageMs) : one.waitMs));
+  if (report.paused !== undefined) delays.push(PAUSED_RETRY_MS);
   if (report.unasked !== undefined) delays.push(report.unasked.retryAfterMs);
   return Math.max(1, Math.ceil(delays.reduce((least, delay) => Math.min(least, delay), 30_000)));
 }

@@ -10,6 +10,7 @@ import {
 import { claimCreation, closeCreation } from '../src/catalog/creation.js';
 import { claimDatabaseDeletion, closeDatabaseDeletion } from '../src/catalog/database-deletion.js';
 import { findNode } from '../src/catalog/nodes.js';
+import { resumedAt } from '../src/catalog/pauses.js';
 import { claimRecreation, closeRecreation, releaseRecreation } from '../src/catalog/recreation.js';
 import { claimRemoval, closeRemoval } from '../src/catalog/removal.js';
 import { openReplicas, recordUncreated } from '../src/catalog/replicas.js';
@@ -20,7 +21,7 @@ import type {
   RecreateMissingReplicasInput,
   RemoveRegionGroupsInput,
 } from '../src/rules/input.js';
-import { describeReport } from '../src/rules/node-report.js';
+import { describeReport, openOperations } from '../src/rules/node-report.js';
 import type { HolderRef, RegionWorkflow } from '../src/rules/words.js';
 import { notReady } from './not-ready.js';
 import {
@@ -83,12 +84,12 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
         throw forgottenByCatalog(self === undefined ? holder.workflowId : nodeId);
 
       const report = await new RegionPass(dependencies, self, node, verb).run(() => heartbeat());
-      const openCount = report.open.length + (report.unasked?.operations ?? 0);
-      if (openCount === 0) return report.settled;
+      if (openOperations(report) === 0) return report.settled;
 
       const message = describeReport(report);
       let delayMs = nextPassMs(report);
-      if (verb === 'create') {
+      // What is not submitted is not unknown: a pause stops the clock, and its end starts it again.
+      if (verb === 'create' && report.paused === undefined) {
         const leftMs = settings.creationTimeoutMs - (await ageMs(self));
         if (leftMs <= 0) return report.settled + (await giveUp(self, nodeId, message));
         delayMs = Math.min(delayMs, leftMs);
@@ -120,13 +121,15 @@ export function createRegionActivities(dependencies: RegionActivityDependencies)
     );
   }
 
+  /** Milliseconds since it claimed, or since its last pause ended. */
   async function ageMs(self: HolderRow): Promise<number> {
     const { age } = await catalog
       .selectFrom('holder')
       .select((expression) => expression.fn<Date>('clock_timestamp').as('age'))
       .where('holder_id', '=', self.holder_id)
       .executeTakeFirstOrThrow();
-    return age.getTime() - self.since.getTime();
+    const resumed = await resumedAt(catalog, self.workflow_id);
+    return age.getTime() - Math.max(self.since.getTime(), resumed?.getTime() ?? 0);
   }
 }
 

@@ -27,6 +27,7 @@ import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
 import { pollDelayMs } from '../src/rules/pace.js';
 import { confirmed, type Differences, findDifferences } from '../src/rules/sweep.js';
 import { notReady } from './not-ready.js';
+import { holdWhilePaused } from './pauses.js';
 import type { ReconcileDependencies } from './reconcile-regions.js';
 
 export interface SweepDependencies extends ReconcileDependencies {
@@ -104,6 +105,7 @@ export function createSweepActivities(dependencies: SweepDependencies) {
      */
     async repairLeaks(nodeId: string, groupIds: readonly number[]): Promise<number> {
       const node = await requireNode(nodeId);
+      await holdWhilePaused(catalog, `${nodeId}: deletions of leaked regions`);
       const repairs = await claimLeaks(catalog, nodeId, groupIds);
       let removed = groupIds.length - repairs.length;
       const ages: number[] = [];

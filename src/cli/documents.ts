@@ -13,11 +13,15 @@ import type {
   JobSpec,
   JobStatus,
   Node,
+  NodeLimits,
+  NodeState,
   Operation,
   OperationDescription,
   OptimizerGroup,
   OptimizerGroupDescription,
   OptimizerGroupPlan,
+  Overview,
+  Pause,
   RegionGroup,
   RegionKind,
   Schedule,
@@ -140,6 +144,8 @@ export interface NodesDocument {
 export interface NodeDocument {
   readonly node: NodesDocument['nodes'][number];
   readonly replicas: readonly HostedReplica[];
+  /** What the node says of itself; absent when it does not answer. */
+  readonly state?: NodeState;
 }
 
 /** A replica that the catalog has on a node. */
@@ -368,4 +374,29 @@ export interface DoctorDocument {
   /** Whether nothing is WRONG. */
   readonly ok: boolean;
   readonly findings: readonly Finding[];
+}
+
+/** `operation pause`, `resume`: what is paused afterwards, or now. */
+export type OperationPauseDocument =
+  | OperationPause
+  | { readonly dryRun: true; readonly plan: OperationPause };
+
+export interface OperationPause {
+  readonly action: 'pause' | 'resume';
+  /** Absent: every operation. */
+  readonly operationId?: string;
+  readonly pauses: readonly Pause[];
+}
+
+/** `node limit`: the nodes afterwards, or now. */
+export type NodeLimitDocument =
+  | { readonly nodes: readonly Node[] }
+  | {
+      readonly dryRun: true;
+      readonly plan: { readonly limits: NodeLimits | null; readonly nodes: readonly Node[] };
+    };
+
+/** `top` */
+export interface TopDocument {
+  readonly overview: Overview;
 }

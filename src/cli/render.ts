@@ -1,8 +1,11 @@
 import type {
+  EffectLoad,
   Holder,
+  NodeLimits,
   Operation,
   OperationDescription,
   OperationStatus,
+  Pause,
   RegionGroup,
 } from '../client/index.js';
 import type { HostedReplica, NodesDocument, PlannedRegionGroup } from './documents.js';
@@ -154,7 +157,7 @@ export function operationTable(operations: readonly Operation[], nothing: string
     ],
     operations.map((operation) => [
       operation.operationId,
-      statusCell(operation.status),
+      operation.paused === undefined ? statusCell(operation.status) : statusCell('PAUSED'),
       operation.actor ?? '',
       `${formatDuration(now - Date.parse(operation.startedAt))} ago`,
       tookText(operation),
@@ -192,6 +195,7 @@ export function operationText(operation: OperationDescription): string {
       ['what', operation.summary],
       ['type', operation.workflowType],
       ['status', statusCell(operation.status)],
+      ['paused', operation.paused && { text: pauseText(operation.paused), paint: colors.yellow }],
       ['phase', operation.closedAt === undefined ? operation.phase : undefined],
       ['database', operation.database],
       ['actor', operation.actor],
@@ -233,4 +237,24 @@ export function operationText(operation: OperationDescription): string {
     );
   }
   return parts.join('\n');
+}
+
+/** `everything is paused by ann since ...: network works` */
+export function pauseText({ operationId, actor, since, reason }: Pause): string {
+  return `${operationId ?? 'everything'} is paused by ${actor} since ${since}: ${reason}`;
+}
+
+/** `2 running, 14 wait, at most 2`, of one verb. */
+export function loadText({ running, waiting, limit }: EffectLoad): string {
+  const most = limit === undefined ? [] : [`at most ${limit} at a time`];
+  return [`${running} running`, ...(waiting > 0 ? [`${waiting} wait`] : []), ...most].join(', ');
+}
+
+/** `deletions 2, creations 8`, or `none` */
+export function limitsText({ deletions, creations }: NodeLimits): string {
+  const parts = [
+    ...(deletions === undefined ? [] : [`deletions ${deletions}`]),
+    ...(creations === undefined ? [] : [`creations ${creations}`]),
+  ];
+  return parts.length === 0 ? 'none' : parts.join(', ');
 }

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { version } from '../version.js';
+import { addCompletionCommand } from './commands/completion.js';
 import { addConformanceCommand } from './commands/conformance.js';
 import { addDatabaseCommands } from './commands/database.js';
 import { addDoctorCommand } from './commands/doctor.js';
@@ -14,6 +15,7 @@ import { addScheduleCommands } from './commands/schedule.js';
 import { addSetupCommand } from './commands/setup.js';
 import { addSweepCommands } from './commands/sweep.js';
 import { addTableCommands } from './commands/table.js';
+import { addTopCommand } from './commands/top.js';
 import { EXIT_CODES, failureOf, reportFailure } from './failure.js';
 
 /**
@@ -76,6 +78,8 @@ Examples:
   addSetupCommand(program);
   addConformanceCommand(program);
   addDoctorCommand(program);
+  addTopCommand(program);
+  addCompletionCommand(program);
   for (const command of program.commands) command.helpCommand(false);
   return program;
 }

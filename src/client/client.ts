@@ -11,6 +11,7 @@ import { Jobs } from './jobs.js';
 import { Nodes } from './nodes.js';
 import { Operations } from './operations.js';
 import { OptimizerGroups } from './optimizer-groups.js';
+import type { Overview } from './overview.js';
 import { RegionGroups } from './region-groups.js';
 import { Schedules } from './schedules.js';
 import { Sweeps } from './sweeps.js';
@@ -77,6 +78,7 @@ export class StewardClient {
       nodes: this.nodes,
       schedules: this.schedules,
       heals: this.heals,
+      jobs: this.jobs,
       operations: this.operations,
     });
     this.regionGroups = new RegionGroups(this.#coordinator, temporal, this.operations, actor);
@@ -90,6 +92,12 @@ export class StewardClient {
    */
   static async connect(options: ConnectOptions): Promise<StewardClient> {
     return new StewardClient(options);
+  }
+
+  /** Everything at one moment, for one screen; what cannot be asked is told, and leaves out its part alone. */
+  async overview(): Promise<Overview> {
+    const { overview } = await import('./overview.js');
+    return overview(this);
   }
 
   /** Closes the connections that the client made. Operations go on. */

@@ -4,6 +4,7 @@ import type { Clock } from './doctor/clocks.js';
 import { type Finding, ok, reasonOf, warn, wrong } from './doctor/finding.js';
 import type { ProcessStates } from './doctor/nodes.js';
 import type { Heals } from './heals.js';
+import type { Jobs } from './jobs.js';
 import type { Nodes } from './nodes.js';
 import type { Operations } from './operations.js';
 import type { Schedules } from './schedules.js';
@@ -17,6 +18,7 @@ export interface DoctorTools {
   readonly nodes: Nodes;
   readonly schedules: Schedules;
   readonly heals: Heals;
+  readonly jobs: Jobs;
   readonly operations: Operations;
 }
 
@@ -30,7 +32,7 @@ export class Doctor {
    * @param processes states of the processes of a local stack, where they are known
    */
   async examine(processes: ProcessStates = new Map()): Promise<Finding[]> {
-    const { nodes, heals, operations, taskQueue } = this.tools;
+    const { nodes, heals, jobs, operations, taskQueue } = this.tools;
     const [temporal, control] = await Promise.all([this.#temporal(), this.#control()]);
     const findings = [...temporal.findings, ...control.findings];
     const { status, clock } = control;
@@ -48,6 +50,7 @@ export class Doctor {
       await Promise.all([import('./doctor/control-plane.js'), import('./doctor/optimizing.js')]);
     const { examineNodes } = await import('./doctor/nodes.js');
     const { examinePauses } = await import('./doctor/pauses.js');
+    const { examineTombstones } = await import('./doctor/tombstones.js');
     const clocks = examineControlClocks(status, clock);
     const parts = await Promise.all([
       looking('catalog', async () => [examineMigrations(status)]),
@@ -61,6 +64,7 @@ export class Doctor {
       ...(temporal.found === undefined
         ? []
         : [looking('keepers', async () => [await work.examineKeepers(status, temporal.found!)])]),
+      looking('tombstones', async () => [await examineTombstones(jobs, Date.now())]),
       looking('pauses', async () => examinePauses(await operations.pauses())),
     ]);
     return [...findings, ...parts.flat()];

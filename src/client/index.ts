@@ -36,6 +36,12 @@ export {
 export type { DescribeOptions, OperationFilter, Operations } from './operations.js';
 export type * from './optimizer-group-model.js';
 export type { OptimizerGroupCreation, OptimizerGroupPlan, OptimizerGroups } from './optimizer-groups.js';
+export type {
+  OrphanOverview,
+  Overview,
+  RestartOverview,
+  RunningOperation,
+} from './overview.js';
 export type { Pause } from './pauses.js';
 export type {
   RegionGroupCreation,

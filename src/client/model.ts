@@ -1,4 +1,5 @@
 import type { Holder, RegionKind } from '../rules/words.js';
+import type { Pause } from './pauses.js';
 
 /**
  * What the client answers: plain data that is the same as JSON. Times are ISO 8601 in UTC, durations are in milliseconds,
@@ -97,6 +98,8 @@ export interface Operation {
   readonly actor?: string;
   readonly startedAt: string;
   readonly closedAt?: string;
+  /** It submits nothing new to nodes. */
+  readonly paused?: Pause;
 }
 
 /** An operation in full. */

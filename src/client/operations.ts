@@ -39,6 +39,8 @@ const CURRENT_DETAILS_WAIT_MS = 1_000;
 export interface OperationFilter {
   /** Only what is open. */
   readonly running?: boolean | undefined;
+  /** Only what this one started. */
+  readonly actor?: string | undefined;
   /** 200 by default. */
   readonly limit?: number | undefined;
 }
@@ -57,20 +59,27 @@ export class Operations {
   ) {}
 
   /** The newest first, from Temporal's visibility store: what just started or ended may be missing for a moment. */
-  async list({ running = false, limit = 200 }: OperationFilter = {}): Promise<Operation[]> {
+  async list({ running = false, actor, limit = 200 }: OperationFilter = {}): Promise<Operation[]> {
     const temporal = await this.temporal();
     const { operationFrom } = await import('./operation-description.js');
     const types = WORKFLOW_TYPES.map((type) => `'${type}'`).join(', ');
     const status = running ? "ExecutionStatus = 'Running'" : "ExecutionStatus != 'ContinuedAsNew'";
-    return temporal.ask(async (client) => {
+    // Temporal's queries cannot say every text with a backslash: then the list is read whole.
+    const by =
+      actor === undefined || actor.includes('\\') ? [] : [`StewardActor = '${actor.replaceAll("'", "''")}'`];
+    const listed = await temporal.ask(async (client) => {
       const found: Operation[] = [];
-      const query = `WorkflowType IN (${types}) AND ${status}`;
+      const query = [`WorkflowType IN (${types})`, status, ...by].join(' AND ');
       for await (const info of client.workflow.list({ query, pageSize: Math.min(limit, 200) })) {
-        found.push(operationFrom(info));
+        const operation = operationFrom(info);
+        if (actor !== undefined && operation.actor !== actor) continue;
+        found.push(operation);
         if (found.length === limit) break;
       }
       return found;
     });
+    const pauses = await this.#pausesIfKnown();
+    return listed.map((operation) => withPause(operation, pauses));
   }
 
   /**
@@ -191,7 +200,8 @@ export class Operations {
     const pendingActivities = pending.map((one) =>
       pendingActivityFrom(one, summaries.get(one.activityId ?? '')),
     );
-    const [summary, details, currentDetails, claim, end] = await Promise.all([
+    const [pauses, summary, details, currentDetails, claim, end] = await Promise.all([
+      open ? this.#pausesIfKnown() : [],
       described.staticSummary(),
       described.staticDetails(),
       open && options.brief !== true ? this.#currentDetails(temporal, operationId) : undefined,
@@ -200,7 +210,7 @@ export class Operations {
     ]);
     const by = claim?.supersededBy ?? supersededBy(end?.result);
     return {
-      ...operation,
+      ...withPause(operation, pauses),
       firstRunId: first,
       ...(operation.actor === undefined && claim && { actor: claim.holder.actor }),
       ...(summary !== undefined && { summary }),
@@ -212,6 +222,16 @@ export class Operations {
       ...end,
       ...(by && { supersededBy: by }),
     };
+  }
+
+  /** None while the coordinator is away. */
+  async #pausesIfKnown(): Promise<Pause[]> {
+    try {
+      return await this.pauses();
+    } catch (error) {
+      if (error instanceof StewardError && error.code === 'UNAVAILABLE') return [];
+      throw error;
+    }
   }
 
   async #endedCanceled(temporal: Temporal, operationId: string): Promise<boolean> {
@@ -304,4 +324,13 @@ export class Operations {
       return { failure: { code, message, ...(details !== undefined && { details }) } };
     }
   }
+}
+
+/** Of what is open, the pause that it is under. */
+function withPause(operation: Operation, pauses: readonly Pause[]): Operation {
+  if (operation.closedAt !== undefined) return operation;
+  const pause = pauses.find(
+    ({ operationId }) => operationId === undefined || operationId === operation.operationId,
+  );
+  return pause === undefined ? operation : { ...operation, paused: pause };
 }

@@ -13,6 +13,9 @@ export interface RegionEngine {
    */
   submit(node: EngineNode, operations: readonly RegionOperation[]): Promise<OperationStatus[]>;
 
+  /** What became of operations, without submitting them: at most 250. Answers and throws like `submit`. */
+  get(node: EngineNode, operationIds: readonly string[]): Promise<OperationStatus[]>;
+
   /**
    * Every region of this catalog of which anything is left on the node, whether the catalog knows it or not. Throws like
    * `submit`.

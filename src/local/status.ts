@@ -1,4 +1,4 @@
-import pc from 'picocolors';
+import picocolors from 'picocolors';
 import { isAlive } from '../process-identity.js';
 import { layoutOf } from './layout.js';
 import { type ProcessState, readStack } from './stack-file.js';
@@ -58,15 +58,20 @@ export function statusOf(home: string): LocalStatus {
   };
 }
 
+/** Only on a terminal: picocolors by itself also colours where CI is set. */
+const colors = picocolors.createColors(
+  process.stdout.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
+);
+
 /** The page that a person sees after a start and with `steward local status`. */
 export function renderStatus(status: LocalStatus): string {
   const { directories } = status;
   const head = {
-    stopped: `${pc.bold('Steward is stopped.')} Start it with: npx steward local start`,
-    starting: `${pc.yellow('Steward is starting')} (supervisor pid ${status.supervisorPid})`,
-    running: `${pc.green('Steward is running')} (supervisor pid ${status.supervisorPid})`,
-    stopping: `${pc.yellow('Steward is stopping')} (supervisor pid ${status.supervisorPid})`,
-    crashed: `${pc.red('The supervisor of Steward was killed.')} Go on from its data with: npx steward local start; or clean up with: npx steward local stop`,
+    stopped: `${colors.bold('Steward is stopped.')} Start it with: npx steward local start`,
+    starting: `${colors.yellow('Steward is starting')} (supervisor pid ${status.supervisorPid})`,
+    running: `${colors.green('Steward is running')} (supervisor pid ${status.supervisorPid})`,
+    stopping: `${colors.yellow('Steward is stopping')} (supervisor pid ${status.supervisorPid})`,
+    crashed: `${colors.red('The supervisor of Steward was killed.')} Go on from its data with: npx steward local start; or clean up with: npx steward local stop`,
   }[status.state];
   const places: [string, string | undefined][] = [
     ['Web UI', status.webUi],

@@ -6,6 +6,8 @@ export interface NodeReport {
   /** Operations that ended as the holder wants in this pass. */
   readonly settled: number;
   readonly open: readonly OpenOperation[];
+  /** Not submitted, because the holder is paused; `reason` says by whom and why. */
+  readonly paused?: { readonly operations: number; readonly reason: string };
   /** Why the node as a whole could not be asked. */
   readonly unasked?: { readonly operations: number; readonly reason: string; readonly retryAfterMs: number };
 }
@@ -23,9 +25,14 @@ export type OpenOperation =
   /** Not accepted by the node. */
   | { readonly kind: 'REFUSED'; readonly region: number; readonly reason: string; readonly waitMs: number };
 
+/** How many operations have not ended. */
+export function openOperations({ open, paused, unasked }: NodeReport): number {
+  return open.length + (paused?.operations ?? 0) + (unasked?.operations ?? 0);
+}
+
 /** What the pending activity shows: what is open, and what blocks (I8). PROCESSING is no blocker. */
 export function describeReport(report: NodeReport): string {
-  const open = report.open.length + (report.unasked?.operations ?? 0);
+  const open = openOperations(report);
   const parts: string[] = [];
   const processing = report.open.filter((one) => one.kind === 'PROCESSING');
   if (processing.length > 0) {
@@ -41,6 +48,10 @@ export function describeReport(report: NodeReport): string {
 /** What keeps the operations from ending, each named once with how many it keeps. */
 export function blockersOf(report: NodeReport): string[] {
   const blockers: string[] = [];
+  if (report.paused !== undefined) {
+    const { operations, reason } = report.paused;
+    blockers.push(operations === 0 ? reason : `${reason} (${operations} not submitted)`);
+  }
   if (report.unasked !== undefined) blockers.push(report.unasked.reason);
   const failing = report.open.filter((one) => one.kind === 'FAILING');
   if (failing.length > 0) {

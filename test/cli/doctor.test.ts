@@ -90,6 +90,7 @@ test('where all is well nothing is found, in 80 columns, and the exit code is 0'
     'clocks',
     'heals',
     'keepers',
+    'tombstones',
     'pauses',
   ]) {
     expect(stdout).toMatch(new RegExp(`^ok +${check} `, 'm'));
@@ -284,6 +285,26 @@ test('an open breaker and a group without a keeper are wrong', async () => {
   await catalog.deleteFrom('optimizer_group').where('name', '=', 'unkept').execute();
   await cli('heal ack');
   await cli('schedule resume steward/ensure-keepers');
+  await finds();
+}, 120_000);
+
+test('a tombstone that nobody purges is a warning; the fix purges it', async () => {
+  await cli('schedule pause steward/sweep-jobs');
+  await sql`INSERT INTO job (job_id, owner, state, execution, spec, actor, ended_at, free_at)
+    VALUES ('old', gen_random_uuid(), 'FINISHED', 1, '{"env":{"jobMode":"BATCH","retryTimes":0}}', 'tester',
+      now() - interval '2 hours', now() - interval '1 hour')`.execute(steward.catalog);
+  await finds(
+    { check: 'schedules', verdict: 'WARN' },
+    {
+      check: 'tombstones',
+      verdict: 'WARN',
+      found: text(/^1 overdue: the state of job old should have been purged at /),
+      fix: text(/^steward schedule trigger steward\/sweep-jobs/),
+    },
+  );
+  await cli('schedule trigger steward/sweep-jobs');
+  await finds({ check: 'schedules', verdict: 'WARN' });
+  await cli('schedule resume steward/sweep-jobs');
   await finds();
 }, 120_000);
 

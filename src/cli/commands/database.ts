@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { StewardClient } from '../../client/index.js';
 import { MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../../rules/bounds.js';
+import { destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
   DatabaseCreatedDocument,
@@ -59,11 +60,14 @@ export function addDatabaseCommands(program: Command): void {
   );
 
   example(
-    waits(
-      database
-        .command('delete')
-        .description('delete a database with all its region groups, from every node')
-        .argument('<name>'),
+    destroys(
+      waits(
+        database
+          .command('delete')
+          .description('delete a database with all its region groups, from every node')
+          .argument('<name>'),
+      ),
+      (name) => `delete database ${name} with all its region groups, from every node`,
     ).action((name: string, options: WaitingOptions) =>
       withClient(options, (client) => deleteDatabase(client, name, options)),
     ),

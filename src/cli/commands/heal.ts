@@ -125,10 +125,12 @@ async function acknowledge(client: StewardClient, options: ChangeOptions): Promi
 
 function statusText({ breaker, last }: HealStatus): string {
   return [
-    details(breakerLines(breaker)),
-    '',
-    last === undefined ? 'no cycle has ended yet' : `the last cycle, ${last.endedAt} (${last.operationId}):`,
-    ...(last === undefined ? [] : [healText(last.result)]),
+    details([
+      ...breakerLines(breaker),
+      ['last cycle', last === undefined ? 'none has ended yet' : last.endedAt],
+      ['  operation', last?.operationId],
+    ]),
+    ...(last === undefined ? [] : ['', healText(last.result)]),
     ...(breaker.state === 'OPEN'
       ? ['', 'nothing is healed until you let it: find the common cause, then: steward heal ack']
       : []),

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { JobDescription, JobStatus, StewardClient } from '../../client/index.js';
 import type { JobSpec } from '../../rules/job-spec.js';
+import { destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
   JobCancelDocument,
@@ -106,8 +107,10 @@ export function addJobCommands(program: Command): void {
   );
 
   example(
-    changes(job.command('cancel').description('end a job; answers when it is over'))
-      .argument('<id>')
+    destroys(
+      changes(job.command('cancel').description('end a job; answers when it is over')).argument('<id>'),
+      (id) => `end job ${id}`,
+    )
       .option('--savepoint', 'keep where it stands, for "job submit --from-savepoint"')
       .action((id: string, options: CancelOptions) =>
         withClient(options, (client) => cancel(client, id, options)),

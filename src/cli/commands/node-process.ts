@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Node } from '../../client/index.js';
 import type { ControlCommand } from '../../local/control.js';
+import { destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type { NodeProcessDocument } from '../documents.js';
 import { formatDuration } from '../duration.js';
@@ -17,7 +18,10 @@ interface KillOptions extends ChangeOptions {
 /** `steward node kill`, `pause` and `resume`: what befalls machines, done to processes of the local stack. */
 export function addNodeProcessCommands(node: Command): void {
   example(
-    acts(node.command('kill').description('kill its process (SIGKILL); it stays down until it is resumed'))
+    destroys(
+      acts(node.command('kill').description('kill its process (SIGKILL); it stays down until it is resumed')),
+      (nodeId) => `kill the process of ${nodeId}`,
+    )
       .option('--restart-after <duration>', 'start it again after this, such as 10s', duration)
       .action((nodeId: string, options: KillOptions) =>
         control(nodeId, options, () => ({

@@ -1,10 +1,29 @@
 import type { Command } from 'commander';
-import type { Node } from '../../client/index.js';
+import type { Node, NodeLimits, StewardClient } from '../../client/index.js';
+import { MAX_LIMIT } from '../../rules/bounds.js';
 import { withClient } from '../connection.js';
-import type { HostedReplica, NodeDocument, NodesDocument } from '../documents.js';
+import type { HostedReplica, NodeDocument, NodeLimitDocument, NodesDocument } from '../documents.js';
+import { UsageError } from '../failure.js';
 import { type LocalProcess, localProcesses } from '../local-processes.js';
-import { type ConnectionOptions, connects, example } from '../options.js';
-import { details, heardText, hostedTable, nodeStateCell, nodeTable, processText } from '../render.js';
+import {
+  type ChangeOptions,
+  type ConnectionOptions,
+  changes,
+  connects,
+  example,
+  wholeNumber,
+} from '../options.js';
+import {
+  details,
+  heardText,
+  hostedTable,
+  limitsText,
+  listing,
+  loadText,
+  nodeStateCell,
+  nodeTable,
+  processText,
+} from '../render.js';
 import { print } from '../terminal.js';
 import { addFaultCommand } from './fault.js';
 import { addNodeProcessCommands } from './node-process.js';
@@ -37,7 +56,8 @@ export function addNodeCommands(program: Command): void {
                 .filter(({ nodeId }) => nodeId === id)
                 .map(({ state }) => ({ groupId, database, kind, state })),
           );
-          print<NodeDocument>(options, { node: found, replicas }, () =>
+          const state = found.alive ? await client.nodes.state(found).catch(() => undefined) : undefined;
+          print<NodeDocument>(options, { node: found, replicas, ...(state && { state }) }, () =>
             [
               details([
                 ['node', found.nodeId],
@@ -48,6 +68,8 @@ export function addNodeCommands(program: Command): void {
                 ['incarnation', found.incarnation],
                 ['ledger', found.ledgerId],
                 ['capabilities', found.capabilities.join(' ')],
+                ['limits', limitsText(found.limits)],
+                ...(state?.load ?? []).map((load) => [load.verb, loadText(load)] as const),
               ]),
               '',
               hostedTable(replicas),
@@ -56,6 +78,26 @@ export function addNodeCommands(program: Command): void {
         }),
       ),
     'steward node show node-1',
+  );
+
+  const most = wholeNumber(1, MAX_LIMIT);
+  example(
+    changes(
+      node
+        .command('limit')
+        .description('how many deletions and creations of regions a node may run at a time, from now on'),
+    )
+      .argument('[node]')
+      .option('--all', 'every node; limits of single nodes go')
+      .option('--deletions <n>', 'deletions at a time; any number when it is not named', most)
+      .option('--creations <n>', 'creations at a time; any number when it is not named', most)
+      .option('--none', 'no limits of its own: those of --all apply')
+      .action((nodeId: string | undefined, options: LimitOptions) =>
+        withClient(options, (client) => limit(client, nodeId, options)),
+      ),
+    'steward node limit node-1 --deletions 2',
+    'steward node limit --all --deletions 4 --creations 8',
+    'steward node limit node-1 --none',
   );
 
   addFaultCommand(node);
@@ -68,4 +110,40 @@ function withProcess(
 ): NodesDocument['nodes'][number] {
   const process = processes.get(node.nodeId);
   return { ...node, ...(process !== undefined && { process }) };
+}
+
+interface LimitOptions extends ChangeOptions {
+  readonly all?: boolean;
+  readonly deletions?: number;
+  readonly creations?: number;
+  readonly none?: boolean;
+}
+
+async function limit(
+  client: StewardClient,
+  nodeId: string | undefined,
+  { all, deletions, creations, none, ...options }: LimitOptions,
+): Promise<void> {
+  if ((nodeId === undefined) === (all !== true)) throw new UsageError('give a node, or --all');
+  if ((deletions === undefined && creations === undefined) === (none !== true)) {
+    throw new UsageError('give --deletions, --creations or both; or --none alone');
+  }
+  const limits: NodeLimits | undefined = none
+    ? undefined
+    : { ...(deletions !== undefined && { deletions }), ...(creations !== undefined && { creations }) };
+  if (!options.dryRun) await client.nodes.limit(nodeId, limits);
+  const nodes = nodeId === undefined ? await client.nodes.list() : [await client.nodes.get(nodeId)];
+  const shown = () =>
+    listing(
+      [{ title: 'NODE' }, { title: 'LIMITS' }],
+      nodes.map((one) => [one.nodeId, limitsText(one.limits)]),
+      'no node has registered yet',
+    );
+  if (options.dryRun) {
+    print<NodeLimitDocument>(options, { dryRun: true, plan: { limits: limits ?? null, nodes } }, () =>
+      [`would limit ${nodeId ?? 'every node'} to: ${limitsText(limits ?? {})}; now:`, shown()].join('\n'),
+    );
+    return;
+  }
+  print<NodeLimitDocument>(options, { nodes }, shown);
 }

@@ -5,6 +5,7 @@ import {
   MAX_OPTIMIZER_THREADS,
   MIN_OPTIMIZER_MEMORY_MB,
 } from '../../rules/bounds.js';
+import { destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
   OptimizerGroupChangeDocument,
@@ -175,10 +176,13 @@ export function addOptimizerGroupCommands(program: Command): void {
   );
 
   example(
-    changes(
-      group
-        .command('forget-resource')
-        .description('take an orphan out of the catalog without asking its container'),
+    destroys(
+      changes(
+        group
+          .command('forget-resource')
+          .description('take an orphan out of the catalog without asking its container'),
+      ),
+      (name, resource) => `forget resource ${resource} of optimizer group ${name}`,
     )
       .argument('<name>')
       .argument('<resource>')
@@ -310,7 +314,7 @@ function groupTable(groups: readonly OptimizerGroup[]): string {
       one.tables,
       one.plannedTasks,
     ]),
-    'no optimizer groups; make one with: steward optimizer-group create <name> --optimizers 2',
+    'no optimizer groups; make one with: steward optimizer-group create <name>',
   );
 }
 

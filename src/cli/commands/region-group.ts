@@ -8,6 +8,7 @@ import type {
   StewardClient,
 } from '../../client/index.js';
 import { MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../../rules/bounds.js';
+import { destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
   CreationPlanDocument,
@@ -81,11 +82,14 @@ export function addRegionGroupCommands(program: Command): void {
   );
 
   example(
-    waits(
-      group
-        .command('remove')
-        .description('remove region groups from every node')
-        .argument('<id...>', 'ids of region groups', regionGroupIds),
+    destroys(
+      waits(
+        group
+          .command('remove')
+          .description('remove region groups from every node')
+          .argument('<id...>', 'ids of region groups', regionGroupIds),
+      ),
+      (...ids) => `remove ${groupsText(ids.map(Number))} from every node`,
     ).action((ids: readonly number[], options: WaitingOptions) =>
       withClient(options, (client) => remove(client, ids, options)),
     ),
@@ -106,12 +110,15 @@ export function addRegionGroupCommands(program: Command): void {
   );
 
   example(
-    changes(
-      group
-        .command('forget-replica')
-        .description('let go of a replica whose node is away for good')
-        .argument('<id>', 'id of a region group', regionGroupId)
-        .requiredOption('--node <node>', 'the node that is gone'),
+    destroys(
+      changes(
+        group
+          .command('forget-replica')
+          .description('let go of a replica whose node is away for good')
+          .argument('<id>', 'id of a region group', regionGroupId)
+          .requiredOption('--node <node>', 'the node that is gone'),
+      ),
+      (id) => `let go of the replica of region group ${id}: what its node has is lost`,
     ).action((id: number, options: ChangeOptions & { readonly node: string }) =>
       withClient(options, (client) => forgetReplica(client, id, options)),
     ),

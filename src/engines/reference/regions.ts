@@ -25,6 +25,14 @@ export class ReferenceRegionEngine implements RegionEngine {
     );
   }
 
+  async get(node: EngineNode, operationIds: readonly string[]): Promise<OperationStatus[]> {
+    const ref = { nodeId: node.nodeId, ledgerId: node.ledgerId };
+    const response = await this.clients.call(node, (client) =>
+      client.operations.get({ node: ref, operationIds: [...operationIds] }),
+    );
+    return operationIds.map((id, index) => readStatus(id, response.statuses[index], response.now));
+  }
+
   async *listRegions(node: EngineNode, catalogId: string): AsyncIterable<RegionOnNode> {
     const ref = { nodeId: node.nodeId, ledgerId: node.ledgerId };
     let pageToken = '';

@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { projectRoot } from '../../src/local/project.js';
+import { eventually } from '../support/eventually.js';
+import { type Steward, startSteward } from '../support/steward.js';
+import { type Ended, steward as run } from './steward-command.js';
+import { hasTerminal, onTerminal, plain } from './terminal.js';
+
+const LONG = `a${'-very-long-name'.repeat(4)}`;
+let steward: Steward;
+let blocked: string;
+beforeAll(async () => {
+  steward = await startSteward();
+  const [group] = await steward.database(LONG, 1);
+  await steward.fault('node-1', {
+    target: 'delete-region',
+    kind: { case: 'delay', value: durationFromMs(600_000) },
+  });
+  await steward.fault('node-2', { target: 'Submit', kind: { case: 'error', value: 'unavailable' } });
+  const removal = await steward.client.regionGroups.remove({ groups: [group!] });
+  blocked = removal.operationId;
+  await eventually('it is blocked', async () => {
+    const { blockers } = await steward.client.operations.get(blocked);
+    return blockers.length > 0;
+  });
+}, 120_000);
+afterAll(() => steward.stop());
+
+const environment = () => ({
+  STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
+  TEMPORAL_ADDRESS: steward.temporalAddress,
+});
+
+function cli(line: string): Promise<Ended> {
+  return run(line.split(' '), { env: environment() });
+}
+
+function fits(text: string): void {
+  for (const line of text.split('\n')) expect(Array.from(line).length, line).toBeLessThanOrEqual(80);
+}
+
+test('top shows nodes, what runs, its progress and what blocks it, in 80 columns', async () => {
+  const page = await eventually('the operation is listed', async () => {
+    const { stdout } = await cli('top --once');
+    return stdout.includes(blocked) && stdout;
+  });
+  fits(page);
+  expect(page).not.toContain('\u001b');
+  expect(page).toMatch(/3 of 3 nodes alive, \d+ running/);
+  expect(page).toMatch(/NODES\n[\s\S]*node-1[\s\S]*node-3/);
+  expect(page).toMatch(new RegExp(`OPERATIONS\\n[\\s\\S]*${blocked} +\\S+ +1/3 +node-2 does`));
+  const { document } = await cli('top --json');
+  expect(document()).toMatchObject({
+    overview: { problems: [], pauses: [], nodes: [{}, {}, {}], orphans: [], jobs: [], tombstones: [] },
+  });
+});
+
+test('what cannot be asked is told, and the rest is shown', async () => {
+  const { stdout } = await run(['top', '--once'], {
+    env: { ...environment(), TEMPORAL_ADDRESS: '127.0.0.1:1' },
+  });
+  expect(stdout).toMatch(/cannot be shown: operations: Temporal at 127\.0\.0\.1:1 cannot be reached/);
+  expect(stdout).toMatch(/NODES/);
+});
+
+test.skipIf(!hasTerminal)('on a terminal top draws again and again until q', async () => {
+  const { shown, code } = await onTerminal(['top'], {
+    env: environment(),
+    input: 'q',
+    typeAfter: 'OPERATIONS',
+  });
+  expect(code).toBe(0);
+  expect(shown).toContain('\u001b[?1049h');
+  // The screen is left as it was.
+  expect(shown.trimEnd().endsWith('\u001b[?25h\u001b[?1049l')).toBe(true);
+  fits(plain(shown).replaceAll('\r', '\n'));
+});
+
+test.skipIf(!hasTerminal)(
+  'every list fits a terminal of 80 columns, however long the names are',
+  async () => {
+    const lists = [
+      'database list',
+      `database show ${LONG}`,
+      'region-group list',
+      'node list',
+      'node show node-1',
+      'operation list --all',
+      `operation show ${blocked}`,
+      'optimizer-group list',
+      'table list',
+      'job list',
+      'schedule list',
+      'heal status',
+      'doctor',
+    ];
+    for (const line of lists) {
+      const { shown } = await onTerminal(line.split(' '), { env: environment() });
+      const text = plain(shown);
+      expect(text.trim(), line).not.toBe('');
+      fits(text);
+    }
+  },
+  120_000,
+);
+
+test('the commands of docs/operate.md that only read run as they stand', async () => {
+  const page = readFileSync(join(projectRoot, 'docs/operate.md'), 'utf8');
+  const READS = /^(?:doctor|top --once|\S+ (?:list|status)\b.*|node show .*|completion \w+)$/;
+  const lines = [...page.matchAll(/`?npx steward ([^`\n>]+)/g)]
+    .map(([, line]) => line!.trim())
+    .filter((line) => READS.test(line) && !line.includes('<'));
+  const unique = [...new Set(lines)];
+  expect(unique.length).toBeGreaterThan(12);
+  for (const line of unique) {
+    const { code, stderr } = await cli(line);
+    expect(stderr, line).toBe('');
+    expect(code, line).toBe(0);
+  }
+}, 120_000);

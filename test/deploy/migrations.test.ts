@@ -10,8 +10,9 @@ afterEach(async () => {
 });
 
 test('a process of the version before starts on a catalog that a newer one has migrated', async () => {
-  const { catalog, stop } = await startCatalog();
-  cleanUps.push(stop);
+  const started = await startCatalog();
+  cleanUps.push(() => started.stop());
+  const { catalog } = started;
   await sql`INSERT INTO kysely_migration (name, timestamp) VALUES ('9999-later', now()::text)`.execute(
     catalog,
   );
@@ -20,8 +21,9 @@ test('a process of the version before starts on a catalog that a newer one has m
 });
 
 test('a catalog that lacks a migration of ours and has one that nobody knows is refused', async () => {
-  const { catalog, stop } = await startCatalog();
-  cleanUps.push(stop);
+  const started = await startCatalog();
+  cleanUps.push(() => started.stop());
+  const { catalog } = started;
   await sql`UPDATE kysely_migration SET name = '9999-later' WHERE name = '0002-optimizing'`.execute(catalog);
   await expect(migrateCatalog(catalog)).rejects.toThrow(/could not be migrated/);
 });

@@ -11,7 +11,10 @@ const NOT_ALLOWED: readonly number[] = [7, 12, 16];
  * needs more rights than all else that Steward does: without them they are made by whoever has them. Throws an Error that
  * says what to do.
  */
-export async function ensureSearchAttributes(connection: Connection, namespace: string): Promise<readonly string[]> {
+export async function ensureSearchAttributes(
+  connection: Connection,
+  namespace: string,
+): Promise<readonly string[]> {
   const { operatorService } = connection;
   const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
   const { missing, wrong } = compareSearchAttributes(customAttributes);

@@ -252,7 +252,7 @@ test('asking twice with one request name creates once, also while the first one 
   await steward.fault('node-2', {
     target: 'create-region',
     times: 1,
-    kind: { case: 'delay', value: durationFromMs(3_000) },
+    kind: { case: 'delay', value: durationFromMs(10_000) },
   });
   const line = 'region-group create twice --kind data --groups 1 --request monday --json';
   const first = cli(line);

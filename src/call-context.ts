@@ -6,7 +6,7 @@ export interface CallContext {
   readonly workflowType?: string;
   readonly runId?: string;
   readonly activity?: string;
-  readonly attempt?: number;
+  readonly activityAttempt?: number;
   readonly actor?: string;
   readonly node?: string;
 }

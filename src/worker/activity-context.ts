@@ -37,7 +37,7 @@ export function aroundActivity(context: Context): ActivityInterceptors {
 }
 
 function contextOf(info: Info, { args, headers }: ActivityExecuteInput): CallContext {
-  const { workflowExecution, workflowType, activityType: activity, attempt } = info;
+  const { workflowExecution, workflowType, activityType: activity, attempt: activityAttempt } = info;
   const header = headers[ACTOR_HEADER];
   const actor = header === undefined ? undefined : defaultPayloadConverter.fromPayload<unknown>(header);
   const node = nodeOf(args[0]);
@@ -46,7 +46,7 @@ function contextOf(info: Info, { args, headers }: ActivityExecuteInput): CallCon
     ...(workflowType !== undefined && { workflowType }),
     ...(workflowExecution && { runId: workflowExecution.runId }),
     activity,
-    attempt,
+    activityAttempt,
     ...(typeof actor === 'string' && { actor }),
     ...(node !== undefined && { node }),
   };

@@ -27,7 +27,7 @@ test('the lines of one removal are found by its workflow id, in the logs of the 
         workflowType: 'removeRegionGroups',
         runId: expect.any(String),
         activity: 'reconcileRegions',
-        attempt: expect.any(Number),
+        activityAttempt: expect.any(Number),
         actor: 'tester',
         node,
         region: first,

@@ -47,7 +47,8 @@ describe('an optimizer that is killed', () => {
       'launch 2 lives',
       async () => {
         const [live] = (await steward.resources(group)).filter(({ optimizer }) => optimizer?.alive);
-        return live?.launch === 2 && live;
+        // It registers a little before its start is recorded.
+        return live?.launch === 2 && live.state === 'STARTED' && live;
       },
       60_000,
     );

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { identityOf, isAlive } from '../../src/process-identity.js';
 import { startNode } from '../node/node-process.js';
@@ -82,11 +83,16 @@ test('an orderly stop of the node ends its task groups the same way', async () =
 test('a process that hangs and outlives its node is killed at the next start', async () => {
   await setFault(site.node, { target: 'run-task-group', kind: FOR_EVER });
   await finish(site.node, endless());
-  const [runner] = children(site.node.process.pid).flatMap((pid) => identityOf(pid) ?? []);
+  const runner = await eventually('its process hangs', () => {
+    const stopped = children(site.node.process.pid).filter((pid) =>
+      / [Tt] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8')),
+    );
+    return identityOf(stopped[0] ?? 0);
+  });
   await site.node.kill();
-  expect(isAlive(runner!)).toBe(true);
+  expect(isAlive(runner)).toBe(true);
   await site.node.restart();
-  await eventually('it is gone', () => !isAlive(runner!));
+  await eventually('it is gone', () => !isAlive(runner));
   expect(stateOf(await taskGroup(site.node))).toBe('FAILED');
 });
 

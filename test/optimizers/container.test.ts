@@ -37,7 +37,12 @@ describe('request-resource', () => {
     ]);
     const { result } = await statusOf(host.node, request('r1', { group: 'g', threads: 2, memoryMb: 64 }));
     expect(result.value?.properties).toEqual({ log: join(host.place('r1'), 'optimizer.log') });
-    expect((await host.node.info.getNodeInfo({})).capabilities).toEqual(['regions', 'resources', 'faults']);
+    expect((await host.node.info.getNodeInfo({})).capabilities).toEqual([
+      'regions',
+      'resources',
+      'task-groups',
+      'faults',
+    ]);
   });
 
   test('of one launch, ten times and at the same time, is one process', async () => {

@@ -109,7 +109,11 @@ export async function startKeeperSteward(options: ClusterOptions = {}): Promise<
       eventually(
         `${group} has ${count} live optimizers`,
         async () => {
-          const live = (await own.resources(group)).filter(({ optimizer }) => optimizer?.alive);
+          // One may register a little before its start is recorded, and its process with it.
+          const live = (await own.resources(group)).filter(
+            ({ optimizer, state, nodeId }) =>
+              optimizer?.alive && (state === 'STARTED' || nodeId === undefined),
+          );
           return live.length === count && live;
         },
         40_000,

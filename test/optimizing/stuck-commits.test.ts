@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { lockWaits } from '../chaos/lock-waits.js';
 import { eventually } from '../support/eventually.js';
 import {
   GROUP,
@@ -79,6 +80,10 @@ test('S2: the transaction that records the last task is rolled back, and the opt
   const lock = await steward.hold(lockTasks(process));
   await eventually('it is merged', () => optimizer.count('merge done') === before + 1);
   await optimizer.kill();
+  await eventually(
+    'the last transaction was rolled back',
+    async () => (await lockWaits(steward)).length === 0,
+  );
   await lock.release();
   await allAre('ACKED', process);
   await due(process);

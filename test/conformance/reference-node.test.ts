@@ -54,7 +54,7 @@ test('there are at least 40 checks, each with a name and a rule of its own', () 
 
 describe.each(['disk', 'ledger'])('the reference node with --regions %s', (regions) => {
   test('passes every check, none is skipped, and its regions are what they were', {
-    timeout: 240_000,
+    timeout: 120_000,
   }, async () => {
     const port = await freePort();
     const node = await startNode({ flags: ['--listen', `127.0.0.1:${port}`, '--regions', regions] });

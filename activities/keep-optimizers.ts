@@ -132,10 +132,10 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
      * that opt out, are unknown, or lost with their node. Refused while its optimizer lives.
      */
     async forgetResource(group: string, resourceId: string, actor: string): Promise<void> {
-      const kept = await groupOrFail(group);
+      await groupOrFail(group);
       const row = await findResource(group, resourceId);
       if (row === undefined) return;
-      const verdict = await beginRelease(catalog, resourceId, kept.settings.heartbeatTimeoutMs);
+      const verdict = await beginRelease(catalog, resourceId);
       if (verdict === 'KEPT') throw alive(resourceId);
       await dropReleased(catalog, resourceId);
       log.warn(
@@ -149,7 +149,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     const kept = await groupOrFail(group);
     const pause = await ownPause(catalog);
     if (pause !== undefined) return heldReport(group, kept, before, pausedText(pause));
-    for (const { resourceId } of await expireOptimizers(catalog, group, kept.settings.heartbeatTimeoutMs)) {
+    for (const { resourceId } of await expireOptimizers(catalog, group)) {
       log.warn({ group, resource: resourceId }, 'optimizer is silent: its row is gone');
     }
     const { view } = await viewGroup(catalog, group, kept, containers);
@@ -209,13 +209,12 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     const skipped: string[] = [];
     const cleanedUp: string[] = [];
     const requested: string[] = [];
-    const placing = { nodeTimeoutMs, heartbeatTimeoutMs: kept.settings.heartbeatTimeoutMs };
     for (const action of actions) {
       switch (action.kind) {
         case 'restart': {
           const { resourceId, fromLaunch, attempt } = action;
           const { onNodes } = await containerOf(group, resourceId);
-          const verdict = await relaunchResource(catalog, resourceId, fromLaunch, { ...placing, onNodes });
+          const verdict = await relaunchResource(catalog, resourceId, fromLaunch, { nodeTimeoutMs, onNodes });
           if (verdict === 'SKIPPED') {
             skipped.push(resourceId);
             break;
@@ -231,7 +230,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
         }
         case 'cleanUp': {
           const { resourceId, attempts } = action;
-          if ((await beginRelease(catalog, resourceId, placing.heartbeatTimeoutMs)) !== 'RELEASING') break;
+          if ((await beginRelease(catalog, resourceId)) !== 'RELEASING') break;
           log.warn(
             { group, resource: resourceId, attempts },
             'giving up an optimizer: releasing its resource',

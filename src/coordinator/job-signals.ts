@@ -1,16 +1,17 @@
-import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
+import { WorkflowNotFoundError } from '@temporalio/client';
 import type { TaskGroupEnded } from '../../workflows/jobs/run-job.js';
 import type { Logger } from '../log.js';
 import { jobWorkflowId } from '../rules/job-ids.js';
-import { temporalConfig } from '../temporal/connection.js';
+import type { LazyClient } from '../temporal/lazy-client.js';
 
 const DEADLINE_MS = 2_000;
 
-/** Tells the workflows of jobs what nodes have reported. Connects to Temporal when it is first needed. */
+/** Tells the workflows of jobs what nodes have reported. */
 export class JobSignals {
-  #opened: { readonly client: Client; readonly connection: Connection } | undefined;
-
-  constructor(private readonly log: Logger) {}
+  constructor(
+    private readonly temporal: LazyClient,
+    private readonly log: Logger,
+  ) {}
 
   /**
    * Never fails: what is told is on record by now, and a workflow that does not hear of it finds it at its next look. One that
@@ -18,8 +19,7 @@ export class JobSignals {
    */
   async taskGroupEnded(jobId: string, news: TaskGroupEnded): Promise<void> {
     try {
-      const { client, connection } = this.#open();
-      await connection.withDeadline(Date.now() + DEADLINE_MS, () =>
+      await this.temporal.ask(DEADLINE_MS, (client) =>
         client.workflow.getHandle(jobWorkflowId(jobId)).signal('taskGroupEnded', news),
       );
     } catch (error) {
@@ -29,18 +29,5 @@ export class JobSignals {
         gone ? 'the workflow of the job is gone' : 'the workflow of the job was not told',
       );
     }
-  }
-
-  async close(): Promise<void> {
-    await this.#opened?.connection.close();
-  }
-
-  #open() {
-    if (this.#opened === undefined) {
-      const { connectionOptions, namespace } = temporalConfig();
-      const connection = Connection.lazy(connectionOptions);
-      this.#opened = { connection, client: new Client({ connection, namespace }) };
-    }
-    return this.#opened;
   }
 }

@@ -20,6 +20,7 @@ import { TaskGroupService } from '../rpc/gen/steward/coordinator/v1/task_groups_
 import { checkListening } from '../rpc/plain-text.js';
 import { RpcServer } from '../rpc/server.js';
 import { Telling } from '../telling.js';
+import { LazyClient } from '../temporal/lazy-client.js';
 import { catalogService } from './catalog-service.js';
 import { CommitStarter } from './commit-starter.js';
 import { healService } from './heal-service.js';
@@ -53,9 +54,9 @@ await runProcess('coordinator', async (log, stopping) => {
   const { applied } = await migrateCatalog(catalog);
   if (applied.length > 0) log.info({ applied }, 'catalog migrated');
 
-  const commits = new CommitStarter(settings.taskQueue);
-  const settler = new Settler(catalog, commits, log);
-  const signals = new JobSignals(log);
+  const temporal = new LazyClient();
+  const settler = new Settler(catalog, new CommitStarter(temporal, settings.taskQueue), log);
+  const signals = new JobSignals(temporal, log);
   const id = await catalogId(catalog);
   const server = new RpcServer(
     {
@@ -86,8 +87,7 @@ await runProcess('coordinator', async (log, stopping) => {
       await server.close(ANSWER_GRACE_MS);
       credentials.close();
       await settler.idle();
-      await commits.close();
-      await signals.close();
+      await temporal.close();
       await telling.stop();
       await catalog.destroy();
     }),

@@ -1,11 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Place } from '../optimizer/place.js';
-import { REQUEST_NAME } from '../rules/bounds.js';
+import { REQUEST_NAME, UUID } from '../rules/bounds.js';
 import { resourcePath } from '../rules/operation-id.js';
 import type { ResourceKey } from './operation.js';
-
-const CATALOG_ID = /^[0-9a-f-]{36}$/;
 
 /** The places of all optimizer resources of a node: `<data>/resources/<catalog id>/<resource id>/`. */
 export class OptimizerPlaces {
@@ -21,7 +19,7 @@ export class OptimizerPlaces {
 
   /** Every resource of which anything is left, in the order of (catalog id, resource id). */
   list(): ResourceKey[] {
-    return names(this.directory, CATALOG_ID).flatMap((catalogId) =>
+    return names(this.directory, UUID).flatMap((catalogId) =>
       names(join(this.directory, catalogId), REQUEST_NAME).map((resourceId) => ({ catalogId, resourceId })),
     );
   }
@@ -36,7 +34,7 @@ export function parseResource(path: string): ResourceKey | undefined {
 
 /** Whether it names a resource, and no other place of the disk. */
 export function isResourceKey({ catalogId, resourceId }: ResourceKey): boolean {
-  return CATALOG_ID.test(catalogId) && REQUEST_NAME.test(resourceId);
+  return UUID.test(catalogId) && REQUEST_NAME.test(resourceId);
 }
 
 export function compareResources(a: ResourceKey, b: ResourceKey): number {

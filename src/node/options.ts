@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { count, httpUrl, UsageError } from '../command-line.js';
 import {
   readTransport,
   TRANSPORT_FLAGS,
@@ -52,11 +53,6 @@ export const USAGE = `usage: main.js --id <name> --data <dir> [flags]
   --exit-with-parent       end when stdin closes
 ${TRANSPORT_USAGE}`;
 
-/** A flag that makes no sense; the message says what would. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
-
 const FLAGS = {
   id: { type: 'string' },
   data: { type: 'string' },
@@ -94,8 +90,8 @@ export function readOptions(args: readonly string[]): NodeOptions | 'help' {
     data,
     regions,
     ...hostAndPort(values.listen),
-    coordinator: url('--coordinator', values.coordinator),
-    advertise: url('--advertise', values.advertise),
+    coordinator: optionalUrl('--coordinator', values.coordinator),
+    advertise: optionalUrl('--advertise', values.advertise),
     allowFaults: values['allow-faults'],
     filesPerRegion: count('--files-per-region', values['files-per-region'], 0, 100_000),
     fileBytes: count('--file-bytes', values['file-bytes'], 0, 1 << 30),
@@ -122,26 +118,14 @@ function parse(args: readonly string[]) {
   }
 }
 
+function optionalUrl(flag: string, value: string | undefined): string | undefined {
+  return value === undefined ? undefined : httpUrl(flag, value);
+}
+
 function hostAndPort(listen: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(listen);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535)
     throw new UsageError('--listen must be <host>:<port>, such as 127.0.0.1:0');
   return { host: (match[1] ?? match[2])!, port };
-}
-
-function url(flag: string, value: string | undefined): string | undefined {
-  if (value === undefined) return undefined;
-  if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol)) {
-    throw new UsageError(`${flag} must be an http or https URL`);
-  }
-  return value;
-}
-
-function count(flag: string, value: string, least: number, most: number): number {
-  const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
-  if (!(number >= least && number <= most)) {
-    throw new UsageError(`${flag} must be a whole number from ${least} to ${most}`);
-  }
-  return number;
 }

@@ -1,11 +1,10 @@
 import { type Operation, RegionKind, type RegionRef } from '../rpc/gen/steward/worker/v1/operation_pb.js';
-import { MAX_GROUP_ID } from '../rules/bounds.js';
+import { MAX_GROUP_ID, UUID } from '../rules/bounds.js';
 import type { RegionRequest } from './operation.js';
 import type { RegionKey } from './region-key.js';
 
 const MAX_NAME_BYTES = 255;
 const MAX_PEERS = 64;
-const UUID = /^[0-9a-f-]{36}$/;
 
 const KINDS = new Map([
   [RegionKind.SCHEMA, 'SCHEMA' as const],

@@ -4,11 +4,11 @@ import {
   MAX_OPTIMIZER_THREADS,
   MIN_OPTIMIZER_MEMORY_MB,
   REQUEST_NAME,
+  UUID,
 } from '../rules/bounds.js';
 import type { ResourceKey, ResourceRequest } from './operation.js';
 
 const MAX_PROPERTIES_BYTES = 64 * 1024;
-const UUID = /^[0-9a-f-]{36}$/;
 
 type Request = Extract<Operation['request'], { case: 'requestResource' | 'releaseResource' }>;
 

@@ -7,11 +7,10 @@ import type {
   TaskGroupSource as SourceMessage,
   TaskGroupRef,
 } from '../rpc/gen/steward/worker/v1/operation_pb.js';
-import { MAX_SUBTASKS, REQUEST_NAME } from '../rules/bounds.js';
+import { MAX_SUBTASKS, REQUEST_NAME, UUID } from '../rules/bounds.js';
 import type { TaskGroupLocation } from '../rules/operation-id.js';
 import type { FileFormat, TaskGroupCheckpoint, TaskGroupRequest, TaskGroupSource } from './operation.js';
 
-const UUID = /^[0-9a-f-]{36}$/;
 const FORMATS: readonly string[] = ['csv', 'ndjson', 'parquet'] satisfies FileFormat[];
 
 type Request = Extract<Operation['request'], { case: 'deployTaskGroup' | 'cancelTaskGroup' }>;

@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { WrongTransport } from '../model/transport.js';
+import { readCommandLine } from '../command-line.js';
 import { runProcess } from '../process.js';
 import { Credentials } from '../rpc/credentials.js';
 import { type End, Optimizer } from './optimizer.js';
-import { type OptimizerOptions, readOptions, USAGE, UsageError } from './options.js';
+import { readOptions, USAGE } from './options.js';
 import { Place, PlaceRefused } from './place.js';
 
 /** What the node, and people, see of why it ended. */
@@ -16,20 +16,7 @@ const EXIT_CODES = {
 /** All that matters is on disk: what cannot stop in time is settled by the next process. */
 const STOP_LIMIT_MS = 2800;
 
-function readCommandLine(): OptimizerOptions {
-  try {
-    const options = readOptions(process.argv.slice(2));
-    if (options !== 'help') return options;
-    process.stdout.write(`${USAGE}\n`);
-    process.exit(0);
-  } catch (error) {
-    if (!(error instanceof UsageError || error instanceof WrongTransport)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    process.exit(2);
-  }
-}
-
-const options = readCommandLine();
+const options = readCommandLine(readOptions, USAGE);
 await runProcess(`optimizer ${options.resourceId}`, async (log, stopping) => {
   const credentials = new Credentials(options.transport, log);
   await Promise.race([pause(options.disturbance.startDelayMs), stopping]);

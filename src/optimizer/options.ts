@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { count, httpUrl, UsageError } from '../command-line.js';
 import { readTransport, type TransportSettings } from '../model/transport.js';
 import { ProcessIdentity } from '../process-identity.js';
 import {
@@ -46,11 +47,6 @@ export const USAGE = `usage: main.js --resource <id> --group <name> --coordinato
 Certificates and tokens: STEWARD_TLS_CERT, STEWARD_TLS_KEY, STEWARD_TLS_CA, STEWARD_TOKEN_FILE
 exit codes: 0 stopped, 1 could not start, 2 wrong flags, 3 the coordinator said so, 4 the directory is not (any more) for it`;
 
-/** A flag that makes no sense; the message says what would. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
-
 const FLAGS = {
   resource: { type: 'string' },
   group: { type: 'string' },
@@ -72,9 +68,6 @@ export function readOptions(args: readonly string[]): OptimizerOptions | 'help' 
   const values = parse(args);
   if (values.help) return 'help';
   const { coordinator, directory, node } = values;
-  if (coordinator === undefined || !/^https?:$/.test(URL.parse(coordinator)?.protocol ?? '')) {
-    throw new UsageError('--coordinator must be an http or https URL');
-  }
   if (directory === undefined || directory === '') throw new UsageError('--directory must name a directory');
   if (node !== '' && !NODE_NAME.test(node)) throw new UsageError('--node must be the id of a node');
   return {
@@ -83,7 +76,7 @@ export function readOptions(args: readonly string[]): OptimizerOptions | 'help' 
     launch: count('--launch', values.launch, 0, Number.MAX_SAFE_INTEGER),
     threads: count('--threads', values.threads, 1, MAX_OPTIMIZER_THREADS),
     memoryMb: count('--memory-mb', values['memory-mb'], MIN_OPTIMIZER_MEMORY_MB, MAX_OPTIMIZER_MEMORY_MB),
-    coordinator,
+    coordinator: httpUrl('--coordinator', coordinator ?? ''),
     nodeId: node,
     directory,
     transport: readTransport(),
@@ -104,12 +97,6 @@ function parse(args: readonly string[]) {
 function name(flag: string, value: string | undefined): string {
   if (value !== undefined && REQUEST_NAME.test(value)) return value;
   throw new UsageError(`${flag} must be 1 to 63 letters, digits or . _ -, and start with a letter or digit`);
-}
-
-function count(flag: string, value: string, least: number, most: number): number {
-  const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
-  if (number >= least && number <= most) return number;
-  throw new UsageError(`${flag} must be a whole number from ${least} to ${most}`);
 }
 
 function disturbance(pairs: readonly string[]): Disturbance {

@@ -13,6 +13,8 @@ export const MAX_GROUP_ID = 999_999_999_999_999;
 /** Partition slots of a database, for each kind of region group. */
 export const PARTITION_SLOTS = 64;
 
+/** Of a catalog, or of the owner of a job. */
+export const UUID = /^[0-9a-f-]{36}$/;
 export const DATABASE_NAME = /^[a-z][a-z0-9_.-]{0,62}$/;
 export const NODE_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const REQUEST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;

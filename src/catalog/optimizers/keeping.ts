@@ -7,7 +7,8 @@ import {
   type KeptResource,
 } from '../../rules/keeping.js';
 import type { Catalog } from '../catalog.js';
-import { type ResourceRow, touchedWithin } from './resources.js';
+import { optimizerIsAlive } from '../optimizing/groups.js';
+import type { ResourceRow } from './resources.js';
 
 export interface KeptGroup {
   readonly container: string;
@@ -44,12 +45,11 @@ export async function setGroupSettings(
 export async function expireOptimizers(
   catalog: Catalog,
   group: string,
-  heartbeatTimeoutMs: number,
 ): Promise<{ readonly resourceId: string }[]> {
   return catalog
     .deleteFrom('optimizer')
     .where('group_name', '=', group)
-    .where((expression) => expression.not(touchedWithin(heartbeatTimeoutMs)))
+    .where((expression) => expression.not(optimizerIsAlive()))
     .returning('resource_id as resourceId')
     .execute();
 }
@@ -75,7 +75,7 @@ export async function viewGroup(
       sql<number>`(extract(epoch FROM clock_timestamp() - registered_at) * 1000)::bigint`.as('aliveMs'),
     ])
     .where('group_name', '=', group)
-    .where(touchedWithin(settings.heartbeatTimeoutMs))
+    .where(optimizerIsAlive())
     .execute();
   const { rows: clock } = await sql<{
     nowMs: number;

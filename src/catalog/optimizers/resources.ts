@@ -3,6 +3,7 @@ import type { StartedResource } from '../../engines/optimizers.js';
 import { mayResourceBecome } from '../../rules/optimizing-states.js';
 import type { Catalog, CatalogTransaction } from '../catalog.js';
 import { isAlive } from '../nodes.js';
+import { optimizerIsAlive } from '../optimizing/groups.js';
 import type { CatalogTables } from '../schema.js';
 
 export type ResourceRow = Selectable<CatalogTables['optimizer_resource']>;
@@ -91,14 +92,14 @@ export async function relaunchResource(
   catalog: Catalog,
   resourceId: string,
   fromLaunch: number,
-  placing: Placing & { readonly heartbeatTimeoutMs: number },
+  placing: Placing,
 ): Promise<Relaunch> {
   return catalog.transaction().execute(async (transaction) => {
     const row = await lockResource(transaction, resourceId);
     if (row === undefined || row.state === 'RELEASING') return 'SKIPPED';
     if (row.epoch === fromLaunch + 1) return 'JOINED';
     if (row.epoch !== fromLaunch) return 'SKIPPED';
-    if (await hasLiveOptimizer(transaction, resourceId, placing.heartbeatTimeoutMs)) return 'SKIPPED';
+    if (await hasLiveOptimizer(transaction, resourceId)) return 'SKIPPED';
     if (row.state !== 'REQUESTED' && !mayResourceBecome(row.state, 'REQUESTED')) return 'SKIPPED';
     const nodeId = placing.onNodes ? await placeAgain(transaction, row, placing) : row.node_id;
     await transaction.deleteFrom('optimizer').where('resource_id', '=', resourceId).execute();
@@ -157,13 +158,12 @@ export async function recordContainerError(
 export async function beginRelease(
   catalog: Catalog,
   resourceId: string,
-  heartbeatTimeoutMs: number,
 ): Promise<'RELEASING' | 'KEPT' | 'GONE'> {
   return catalog.transaction().execute(async (transaction) => {
     const row = await lockResource(transaction, resourceId);
     if (row === undefined) return 'GONE';
     if (row.state === 'RELEASING') return 'RELEASING';
-    if (await hasLiveOptimizer(transaction, resourceId, heartbeatTimeoutMs)) return 'KEPT';
+    if (await hasLiveOptimizer(transaction, resourceId)) return 'KEPT';
     await transaction
       .updateTable('optimizer_resource')
       .set({ state: 'RELEASING', epoch: row.epoch + 1, attempt: 1, state_since: sql`now()` })
@@ -195,22 +195,13 @@ async function lockResource(
     .executeTakeFirst();
 }
 
-async function hasLiveOptimizer(
-  transaction: CatalogTransaction,
-  resourceId: string,
-  heartbeatTimeoutMs: number,
-): Promise<boolean> {
+async function hasLiveOptimizer(transaction: CatalogTransaction, resourceId: string): Promise<boolean> {
   const row = await transaction
     .selectFrom('optimizer')
-    .select(touchedWithin(heartbeatTimeoutMs).as('alive'))
+    .select(optimizerIsAlive().as('alive'))
     .where('resource_id', '=', resourceId)
     .executeTakeFirst();
   return row?.alive === true;
-}
-
-/** By the catalog's clock. */
-export function touchedWithin(heartbeatTimeoutMs: number) {
-  return sql<boolean>`optimizer.last_touch > now() - make_interval(secs => ${heartbeatTimeoutMs / 1000})`;
 }
 
 async function placeAgain(

@@ -18,12 +18,15 @@ export interface ConformanceOptions {
    * that need a restart are skipped without it.
    */
   readonly restart?: () => Promise<void>;
+  /** A check that takes longer has failed, in milliseconds. Default: 5 minutes. */
+  readonly checkDeadlineMs?: number;
   /** Called for each check that is over, in the order in which they end. */
   readonly onCheck?: (report: CheckReport) => void;
 }
 
 /** Checks that run at a time. */
 const WIDTH = 8;
+const CHECK_DEADLINE_MS = 300_000;
 
 /**
  * Checks a node against the worker contract, from outside, with nothing but its address. Leaves the regions of the node as
@@ -31,6 +34,7 @@ const WIDTH = 8;
  */
 export async function checkConformance(options: ConformanceOptions): Promise<ConformanceReport> {
   const { target, checks = CHECKS, knownFailing = [], restart, onCheck } = options;
+  const { checkDeadlineMs = CHECK_DEADLINE_MS } = options;
   const began = performance.now();
   const { nodeId, ledgerId, capabilities } = await askNodeInfo(target);
   const node: NodeUnderTest = { target, nodeId, ledgerId, capabilities };
@@ -43,8 +47,12 @@ export async function checkConformance(options: ConformanceOptions): Promise<Con
   const carryOut = async (check: Check): Promise<void> => {
     const probe = new Probe(node, (alongside) => restarts.wanted(alongside));
     catalogs.push(probe.catalogId);
-    const report = await carryOutWith(probe, check, knownFailing.includes(check), () => {
-      if (check.needs.includes(RESTART)) restarts.leave();
+    const report = await carryOutWith(probe, check, {
+      isKnownFailing: knownFailing.includes(check),
+      deadlineMs: checkDeadlineMs,
+      hasEnded: () => {
+        if (check.needs.includes(RESTART)) restarts.leave();
+      },
     });
     reports.set(check, report);
     onCheck?.(report);
@@ -90,20 +98,27 @@ function whatIsMissing(
   return reasons.length === 0 ? undefined : reasons.join('; ');
 }
 
+interface CarryingOut {
+  readonly isKnownFailing: boolean;
+  readonly deadlineMs: number;
+  readonly hasEnded: () => void;
+}
+
 async function carryOutWith(
   probe: Probe,
   check: Check,
-  isKnownFailing: boolean,
-  hasEnded: () => void,
+  { isKnownFailing, deadlineMs, hasEnded }: CarryingOut,
 ): Promise<CheckReport> {
   const began = performance.now();
   let failure: CheckReport['failure'];
   try {
-    await check.run(probe);
+    await within(deadlineMs, 'the check', check.run(probe));
   } catch (error) {
     failure = failureOf(error, probe);
   }
-  const left = await probe.cleanUp();
+  const left = await within(deadlineMs, 'its clean-up', probe.cleanUp()).catch((error: Error) => [
+    `${probe.catalogId}: ${error.message}`,
+  ]);
   probe.close();
   // Not before: the next restart would get in the way of the clean-up.
   hasEnded();
@@ -114,6 +129,20 @@ async function carryOutWith(
     ...(failure !== undefined && { failure }),
     ...(left.length > 0 && { leftBehind: left }),
   };
+}
+
+/** What is still under way after the deadline is left to itself: its connections are closed next. */
+async function within<T>(deadlineMs: number, what: string, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const violation = new Violation(`${what} to end within ${deadlineMs / 1_000} s`, 'it goes on');
+    timer = setTimeout(() => reject(violation), deadlineMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function about({ name, group, rule, needs }: Check, knownFailing: boolean) {

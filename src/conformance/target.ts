@@ -1,4 +1,4 @@
-import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { type Client, Code, ConnectError, createClient, type Interceptor } from '@connectrpc/connect';
 import { RpcConnection, type RpcConnectionOptions } from '../rpc/connection.js';
 import { type Credentials, present } from '../rpc/credentials.js';
@@ -64,9 +64,12 @@ export function connect(
   };
 }
 
+/** By then the trailers of an answer that has ended were heard. */
+const AFTER_END_MS = 100;
+
 /** What came back over plain HTTP. */
 export interface RawAnswer {
-  /** 0: the call was cut off. */
+  /** 0: the call was cut off, or not answered in time. */
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
@@ -99,17 +102,22 @@ export async function rawCall(
         for (const [name, value] of Object.entries(more)) headers[name] = String(value);
       };
       const done = (): void => resolve({ status, headers, body: Buffer.concat(chunks).toString('utf8') });
-      stream.setTimeout(CALL_DEADLINE_MS, () => stream.close(constants.NGHTTP2_CANCEL));
+      const deadline = setTimeout(done, CALL_DEADLINE_MS);
       stream.on('response', (more) => {
         status = Number(more[':status']);
         take(more);
       });
       stream.on('trailers', take);
       stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-      // A node that has heard enough may cut the call off while its body is being sent.
+      // A node that has heard enough may cut the call off while its body is being sent. Node.js then never closes the
+      // stream when the code is NO_ERROR, as bytes are left to be written; what was answered has come by its end.
       stream.on('error', () => undefined);
+      stream.once('end', () => setTimeout(done, AFTER_END_MS));
+      stream.once('close', () => {
+        clearTimeout(deadline);
+        done();
+      });
       session.on('error', done);
-      stream.on('close', done);
       stream.end(request.body === undefined ? undefined : Buffer.from(request.body));
     });
   } finally {

@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
+import { onBehalfOf } from '../../src/call-context.js';
 import { finish } from '../node/region-operations.js';
 import { eventually } from '../support/eventually.js';
 import {
@@ -57,6 +58,17 @@ test('an end is told until it is acknowledged, over restarts of the node and of 
   await node.restart();
   expect(await taskGroup(node)).toMatchObject({ acknowledged: true });
   expect(coordinator.notifications).toHaveLength(count);
+});
+
+test('what a task group tells is told on behalf of who deployed it, also from a process that another one used', async () => {
+  await start();
+  const { coordinator, node } = site;
+  for (const job of ['first', 'second']) {
+    coordinator.claim(locationOf(job), 1);
+    await onBehalfOf({ workflowId: `job/${job}` }, () => finish(node, short(1, job)));
+    expect(stateOf(await endOf(node, 1, job))).toBe('FINISHED');
+  }
+  expect(coordinator.commitCallers).toEqual(['job/first', 'job/second']);
 });
 
 test('an acknowledged end is forgotten after the retention; the ledger still answers for its deployment', async () => {

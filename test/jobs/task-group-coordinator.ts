@@ -2,6 +2,7 @@ import { createServer, type Http2Server, type ServerHttp2Session } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { fromBaggage } from '../../src/rpc/baggage.js';
 import { NodeRegistryService } from '../../src/rpc/gen/steward/coordinator/v1/registry_pb.js';
 import {
   type CommitCheckpointRequest,
@@ -25,6 +26,8 @@ export class TaskGroupCoordinator {
   /** Every call that came, answered or not. */
   readonly notifications: NotifyTaskStatusRequest[] = [];
   commitCalls = 0;
+  /** On behalf of which workflow each commit came, by its baggage. */
+  readonly commitCallers: (string | undefined)[] = [];
   commitGate: Gate = 'open';
   notifyGate: Gate = 'open';
   /** What is told of this job is never answered. */
@@ -47,8 +50,9 @@ export class TaskGroupCoordinator {
 
   async start(): Promise<void> {
     const taskGroups: ServiceImpl<typeof TaskGroupService> = {
-      commitCheckpoint: async (request, { signal }) => {
+      commitCheckpoint: async (request, { signal, requestHeader }) => {
         this.commitCalls += 1;
+        this.commitCallers.push(fromBaggage(requestHeader.get('baggage'))?.workflowId);
         await pass(this.commitGate === 'answer lost' ? 'open' : this.commitGate, signal);
         const stale = this.#commit(request);
         if (this.commitGate === 'answer lost') await pass('swallowed', signal);

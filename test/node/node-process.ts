@@ -1,6 +1,7 @@
 import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+import { sendCallContext } from '../../src/rpc/baggage.js';
 import { FaultService } from '../../src/rpc/gen/steward/worker/v1/fault_pb.js';
 import { InventoryService } from '../../src/rpc/gen/steward/worker/v1/inventory_pb.js';
 import { NodeService } from '../../src/rpc/gen/steward/worker/v1/node_pb.js';
@@ -140,7 +141,11 @@ function nodeBetween(options?: NodeProcessOptions) {
 
 /** Clients over a connection of their own. */
 export function connect(url: string) {
-  const transport = createConnectTransport({ baseUrl: url, httpVersion: '2' });
+  const transport = createConnectTransport({
+    baseUrl: url,
+    httpVersion: '2',
+    interceptors: [sendCallContext],
+  });
   return {
     operations: createClient(OperationService, transport),
     inventory: createClient(InventoryService, transport),

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { identityOf, type ProcessIdentity } from '../../process-identity.js';
@@ -101,11 +102,12 @@ export class Runner {
     this.runs += 1;
     let listener: ((message: FromRunner) => void) | undefined;
     const ended = new Promise<string | undefined>((resolve) => {
-      listener = (message) => {
+      // The process was started for another task group: its messages come on behalf of that one's caller.
+      listener = AsyncResource.bind((message: FromRunner) => {
         if (message.type === 'progress') onProgress(message.rowsIn, message.rowsOut);
         else if (message.type === 'staged') onStaged(message);
         else resolve(message.error);
-      };
+      });
       this.#process.on('message', listener);
     });
     try {

@@ -3,12 +3,9 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { projectRoot } from '../../src/local/project.js';
+import { composeComplaints } from './schemas.js';
 
-/**
- * The parts of the compose specification (github.com/compose-spec/compose-spec, `schema/compose-spec.json`) that our file
- * uses, as strict as the specification is: a key that it does not know fails. Where it allows several ways to write a
- * thing, ours is the one.
- */
+/** How our file writes what the compose specification allows in several ways; a key that it does not use fails. */
 const name = z.string().regex(/^[a-zA-Z0-9._-]+$/);
 const duration = z.string().regex(/^(\d+(us|ms|s|m|h))+$/);
 const bytes = z.string().regex(/^\d+[bkmg]$/);
@@ -19,8 +16,8 @@ const service = z.strictObject({
   user: z.string(),
   init: z.boolean().optional(),
   restart: z.string().regex(/^(no|always|unless-stopped|on-failure(:\d+)?)$/),
-  read_only: z.boolean().optional(),
-  tmpfs: z.array(z.string()).optional(),
+  read_only: z.boolean(),
+  tmpfs: z.array(z.string()),
   cap_drop: z.array(z.string()),
   security_opt: z.array(z.string()),
   logging: z.strictObject({ driver: z.string(), options: z.record(z.string(), z.string()) }),
@@ -56,6 +53,7 @@ const service = z.strictObject({
   stop_signal: z.string().optional(),
   stop_grace_period: duration.optional(),
   mem_limit: bytes,
+  pids_limit: z.int(),
   cpus: z.number(),
   shm_size: bytes.optional(),
 });
@@ -69,24 +67,24 @@ const composeFile = z
     secrets: z.record(name, z.strictObject({ file: z.string() })),
   })
   // Templates for YAML's own merging.
-  .catchall(z.unknown())
-  .superRefine((file, context) => {
-    for (const key of Object.keys(file)) {
-      if (!['name', 'services', 'networks', 'volumes', 'secrets'].includes(key) && !key.startsWith('x-'))
-        context.addIssue(`${key} is no key of a compose file`);
-    }
-  });
+  .catchall(z.unknown());
 
 export type ComposeFile = z.infer<typeof composeFile>;
 export type ComposeService = z.infer<typeof service>;
+
+const complaints = composeComplaints();
 
 /** docker-compose.yml, checked. */
 export function readComposeFile(): ComposeFile {
   return checkComposeFile(readFileSync(join(projectRoot, 'docker-compose.yml'), 'utf8'));
 }
 
+/** Against the compose specification first, then against our way of writing it. */
 export function checkComposeFile(text: string): ComposeFile {
-  return composeFile.parse(parse(text, { merge: true }));
+  const document = parse(text, { merge: true }) as unknown;
+  const wrong = complaints(document);
+  if (wrong.length > 0) throw new Error(wrong.join('\n'));
+  return composeFile.parse(document);
 }
 
 /** Whether it runs an image of ours. */

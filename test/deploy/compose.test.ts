@@ -30,7 +30,10 @@ test('the compose file has what it needs: two coordinators and workers, three no
 
 test('a key that the compose specification does not know is refused', () => {
   expect(() => checkComposeFile(text.replaceAll('mem_limit:', 'memory_limit:'))).toThrow(/memory_limit/);
-  expect(() => checkComposeFile(`${text}\nservice: {}\n`)).toThrow(/service is no key/);
+  expect(() => checkComposeFile(`${text}\nservice: {}\n`)).toThrow(/properties: service$/m);
+  expect(() => checkComposeFile(text.replaceAll('retries: 3', 'retries: [3]'))).toThrow(
+    /healthcheck.retries/,
+  );
 });
 
 test.each(services)(
@@ -42,8 +45,14 @@ test.each(services)(
     expect(service.security_opt).toContain('no-new-privileges:true');
     expect(service.restart).toMatch(/^(unless-stopped|on-failure:\d+)$/);
     expect(service.cpus).toBeGreaterThan(0);
+    expect(service.pids_limit).toBeGreaterThan(0);
   },
 );
+
+test('no container writes its root file system, but the one whose entry point has to', () => {
+  const writable = services.filter(([, service]) => !service.read_only).map(([name]) => name);
+  expect(writable).toEqual(['temporal-ui']);
+});
 
 test('what runs on has a health check; what runs to its end is waited for by somebody', () => {
   const awaited = new Set(
@@ -124,7 +133,6 @@ test('what a container is given to stop is more than our processes take', () => 
   for (const [name, service] of services.filter(([, one]) => isSteward(one) && one.healthcheck)) {
     expect(service.stop_grace_period, name).toBe(name.startsWith('worker') ? '20s' : '15s');
     expect(service.init, name).toBe(true);
-    expect(service.read_only, name).toBe(true);
   }
 });
 

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import { builtProgram, projectRoot } from '../../src/local/project.js';
+import { kubernetesComplaints } from './schemas.js';
 
 const labels = z.record(z.string(), z.string());
 const metadata = z.looseObject({
@@ -148,16 +149,30 @@ const manifest = z.discriminatedUnion('kind', [
 type Manifest = z.infer<typeof manifest>;
 
 const directory = join(projectRoot, 'deploy/kubernetes');
-const manifests: readonly Manifest[] = readdirSync(directory).flatMap((name) =>
-  parseAllDocuments(readFileSync(join(directory, name), 'utf8')).map((document) =>
-    manifest.parse(document.toJS()),
+const documents: readonly unknown[] = readdirSync(directory).flatMap((name) =>
+  parseAllDocuments(readFileSync(join(directory, name), 'utf8')).map(
+    (document) => document.toJS() as unknown,
   ),
 );
+const manifests: readonly Manifest[] = documents.map((document) => manifest.parse(document));
 const of = <K extends Manifest['kind']>(kind: K) =>
   manifests.filter((one): one is Extract<Manifest, { kind: K }> => one.kind === kind);
 const running = [...of('Deployment'), ...of('StatefulSet')];
 const pods = [...running, ...of('Job')].map(({ metadata: { name }, spec }) => ({ name, pod: spec.template }));
 const containers = pods.flatMap(({ pod: { spec } }) => spec.containers);
+
+test('the manifests are as the Kubernetes API wants them, and what it does not know is refused', () => {
+  const complaints = kubernetesComplaints();
+  for (const document of documents) expect(complaints(document)).toEqual([]);
+  const [deployment] = of('Deployment');
+  expect(complaints({ ...deployment, spec: { ...deployment!.spec, replica: 2 } })).toEqual([
+    '/spec must NOT have additional properties: replica',
+  ]);
+  expect(complaints({ ...deployment, spec: { ...deployment!.spec, minReadySeconds: 'soon' } })).toContain(
+    '/spec/minReadySeconds must be integer,null',
+  );
+  expect(complaints({ apiVersion: 'apps/v1', kind: 'Deployments' })).toHaveLength(1);
+});
 
 test('there are workers, coordinators, nodes and the set-up, all in one namespace, each under one name', () => {
   expect(running.map(({ kind, metadata: { name }, spec }) => [kind, name, spec.replicas])).toEqual([

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { describeDuration, parseDuration } from '../model/duration.js';
 import { MAX_ID } from '../rules/bounds.js';
-import { parseDuration } from './duration.js';
 
 /** Options that several commands have, under one name and with one meaning. */
 
@@ -73,7 +73,7 @@ export function waits(command: Command): Command {
 
 export function duration(text: string): number {
   const ms = parseDuration(text);
-  if (ms === undefined) throw new InvalidArgumentError('Expected a duration such as 500ms, 20s, 5m or 2h.');
+  if (ms === undefined) throw new InvalidArgumentError(`Expected ${describeDuration()}.`);
   return ms;
 }
 

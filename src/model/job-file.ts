@@ -3,11 +3,16 @@ import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import {
   JOB_ID,
+  MAX_CHECKPOINT_INTERVAL_MS,
   MAX_PIPELINES,
+  MAX_PROGRESS_TIMEOUT_MS,
   MAX_RETRY_TIMES,
   MAX_SOURCE_FILES,
+  MAX_STATE_CLEANUP_DELAY_MS,
   MAX_SUBTASKS,
   MAX_TASK_GROUPS,
+  MIN_CHECKPOINT_INTERVAL_MS,
+  MIN_PROGRESS_TIMEOUT_MS,
 } from '../rules/bounds.js';
 import { InvalidInput } from '../rules/input.js';
 import {
@@ -20,6 +25,7 @@ import {
   splitRate,
   type TaskGroupSpec,
 } from '../rules/job-spec.js';
+import { type DurationBounds, describeDuration, parseDuration } from './duration.js';
 
 /** A job file that makes no sense; each problem with its line and its path in the file. */
 export class JobFileError extends Error {
@@ -44,14 +50,18 @@ export interface JobFile {
 }
 
 const FORMATS = ['csv', 'ndjson', 'parquet'] as const satisfies readonly FileFormat[];
-const UNITS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-const duration = z.union([z.string(), z.number()]).transform((value, context) => {
-  const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(String(value));
-  if (value === 0 || value === '0') return 0;
-  if (match !== null) return Number(match[1]) * UNITS[match[2]!]!;
-  context.addIssue({ code: 'custom', message: 'expected a duration such as 500ms, 20s, 5m or 2h' });
-  return z.NEVER;
+/** A duration, or a plain 0. */
+const duration = (bounds: DurationBounds) =>
+  z.union([z.string(), z.number()]).transform((value, context) => {
+    const ms = parseDuration(value === 0 || value === '0' ? '0s' : String(value), bounds);
+    if (ms !== undefined) return ms;
+    context.addIssue({ code: 'custom', message: `expected ${describeDuration(bounds)}; found ${value}` });
+    return z.NEVER;
+  });
+const checkpointInterval = duration({
+  leastMs: MIN_CHECKPOINT_INTERVAL_MS,
+  mostMs: MAX_CHECKPOINT_INTERVAL_MS,
 });
 
 const filePath = z.string().min(1).max(4_096);
@@ -89,7 +99,7 @@ const pipeline = z.strictObject({
   transform: z.string().max(20_000).default(''),
   sink: z.strictObject({ directory: filePath, format: z.enum(FORMATS).default('parquet') }),
   parallelism: z.int().min(1).max(MAX_SUBTASKS).default(JOB_DEFAULTS.parallelism),
-  checkpointInterval: duration.optional(),
+  checkpointInterval: checkpointInterval.optional(),
   taskGroups: z.union([z.int().min(1).max(MAX_TASK_GROUPS), taskGroupList]).default(JOB_DEFAULTS.taskGroups),
 });
 
@@ -99,9 +109,14 @@ const jobFile = z.strictObject({
     .strictObject({
       jobMode: z.enum(['BATCH', 'STREAMING']).default(JOB_DEFAULTS.jobMode),
       retryTimes: z.int().min(0).max(MAX_RETRY_TIMES).default(JOB_DEFAULTS.retryTimes),
-      progressTimeout: duration.default(JOB_DEFAULTS.progressTimeoutMs),
-      stateCleanupDelay: duration.default(JOB_DEFAULTS.stateCleanupDelayMs),
-      checkpointInterval: duration.optional(),
+      progressTimeout: duration({
+        leastMs: MIN_PROGRESS_TIMEOUT_MS,
+        mostMs: MAX_PROGRESS_TIMEOUT_MS,
+      }).default(JOB_DEFAULTS.progressTimeoutMs),
+      stateCleanupDelay: duration({ leastMs: 0, mostMs: MAX_STATE_CLEANUP_DELAY_MS }).default(
+        JOB_DEFAULTS.stateCleanupDelayMs,
+      ),
+      checkpointInterval: checkpointInterval.optional(),
     })
     .prefault({}),
   pipelines: z.array(pipeline).min(1).max(MAX_PIPELINES),
@@ -177,7 +192,7 @@ function pipelineSpec(
     transform: one.transform.trim().replace(/;$/, ''),
     sink: { directory: absolute(one.sink.directory), format: one.sink.format },
     parallelism: one.parallelism,
-    ...(interval !== undefined && interval > 0 && { checkpointIntervalMs: interval }),
+    ...(interval !== undefined && { checkpointIntervalMs: interval }),
     taskGroups: taskGroups(),
   };
 

@@ -46,5 +46,12 @@ export const MAX_PIPELINES = 100;
 export const MAX_TASK_GROUPS = 250;
 export const MAX_SOURCE_FILES = 5_000;
 export const MAX_RETRY_TIMES = 1_000;
+/** Of anything that is given as a duration and has no bound of its own. */
+export const MAX_DURATION_MS = 365 * 86_400_000;
+export const MIN_PROGRESS_TIMEOUT_MS = 100;
+export const MAX_PROGRESS_TIMEOUT_MS = 86_400_000;
+export const MAX_STATE_CLEANUP_DELAY_MS = 30 * 86_400_000;
+export const MIN_CHECKPOINT_INTERVAL_MS = 10;
+export const MAX_CHECKPOINT_INTERVAL_MS = 86_400_000;
 /** As it stands in operation ids. */
 export const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;

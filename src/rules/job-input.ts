@@ -1,4 +1,4 @@
-import { ACTOR_NAME, JOB_ID } from './bounds.js';
+import { ACTOR_NAME, JOB_ID, MAX_STATE_CLEANUP_DELAY_MS } from './bounds.js';
 import { InvalidInput, integer, object, text, UNKNOWN_ACTOR } from './input.js';
 import { type JobSpec, jobSpec } from './job-spec.js';
 
@@ -26,7 +26,6 @@ export interface SweepJobsInput {
 }
 
 const OWNER = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const MAX_DELAY_MS = 30 * 86_400_000;
 
 export function runJobInput(value: unknown): RunJobInput {
   const input = object(value, ['jobId', 'job', 'fromSavepoint', 'owner', 'actor']);
@@ -46,7 +45,7 @@ export function purgeJobStateInput(value: unknown): PurgeJobStateInput {
   return {
     jobId: text(input, 'jobId', JOB_ID),
     owner: text(input, 'owner', OWNER),
-    delayMs: integer(input, 'delayMs', 0, MAX_DELAY_MS),
+    delayMs: integer(input, 'delayMs', 0, MAX_STATE_CLEANUP_DELAY_MS),
     actor: actor(input),
   };
 }

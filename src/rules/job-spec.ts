@@ -1,10 +1,15 @@
 import {
+  MAX_CHECKPOINT_INTERVAL_MS,
   MAX_ID,
   MAX_PIPELINES,
+  MAX_PROGRESS_TIMEOUT_MS,
   MAX_RETRY_TIMES,
   MAX_SOURCE_FILES,
+  MAX_STATE_CLEANUP_DELAY_MS,
   MAX_SUBTASKS,
   MAX_TASK_GROUPS,
+  MIN_CHECKPOINT_INTERVAL_MS,
+  MIN_PROGRESS_TIMEOUT_MS,
 } from './bounds.js';
 import { InvalidInput, integer, object, oneOf } from './input.js';
 
@@ -60,7 +65,6 @@ export const JOB_DEFAULTS = {
 } as const;
 
 const FORMATS = ['csv', 'ndjson', 'parquet'] as const;
-const DAY_MS = 86_400_000;
 const MAX_TRANSFORM = 20_000;
 
 /** Files dealt out over so many task groups, one after the other; fewer task groups than asked when there are fewer files. */
@@ -112,8 +116,8 @@ function environment(value: unknown): JobEnvironment {
   return {
     jobMode: oneOf(env, 'jobMode', ['BATCH', 'STREAMING']),
     retryTimes: integer(env, 'retryTimes', 0, MAX_RETRY_TIMES),
-    progressTimeoutMs: integer(env, 'progressTimeoutMs', 100, DAY_MS),
-    stateCleanupDelayMs: integer(env, 'stateCleanupDelayMs', 0, 30 * DAY_MS),
+    progressTimeoutMs: integer(env, 'progressTimeoutMs', MIN_PROGRESS_TIMEOUT_MS, MAX_PROGRESS_TIMEOUT_MS),
+    stateCleanupDelayMs: integer(env, 'stateCleanupDelayMs', 0, MAX_STATE_CLEANUP_DELAY_MS),
   };
 }
 
@@ -155,7 +159,12 @@ function pipelineSpec(value: unknown, at: string, env: JobEnvironment): Pipeline
     },
     parallelism: integer(fields, 'parallelism', 1, MAX_SUBTASKS),
     ...(fields['checkpointIntervalMs'] !== undefined && {
-      checkpointIntervalMs: integer(fields, 'checkpointIntervalMs', 10, DAY_MS),
+      checkpointIntervalMs: integer(
+        fields,
+        'checkpointIntervalMs',
+        MIN_CHECKPOINT_INTERVAL_MS,
+        MAX_CHECKPOINT_INTERVAL_MS,
+      ),
     }),
     taskGroups,
   };

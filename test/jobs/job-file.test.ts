@@ -66,6 +66,13 @@ test('JSON is read as well, and task groups may be listed with their files', () 
   });
 });
 
+test('durations are those of the command line; 0 needs no unit', () => {
+  const env = (more: string) => readJobFile(GOOD.replace('progressTimeout: 30s', more), '/d').job.env;
+  expect(env('progressTimeout: 1.5m').progressTimeoutMs).toBe(90_000);
+  expect(env('stateCleanupDelay: 0').stateCleanupDelayMs).toBe(0);
+  expect(env('stateCleanupDelay: 30d').stateCleanupDelayMs).toBe(30 * 86_400_000);
+});
+
 test.each(['orders', 'clicks'])('the example %s.yaml is a job', (name) => {
   const { jobId } = readJobFile(readFileSync(`examples/jobs/${name}.yaml`, 'utf8'), '/d');
   expect(jobId).toBe(name);
@@ -83,7 +90,32 @@ test.each([
   [
     'a duration that is none',
     GOOD.replace('30s', 'soon'),
-    'line 5: env.progressTimeout: expected a duration',
+    'line 5: env.progressTimeout: expected a duration from 100ms to 1d, such as 500ms, 20s, 5m or 2h; found soon',
+  ],
+  [
+    'a duration that is too short',
+    GOOD.replace('30s', '99ms'),
+    'line 5: env.progressTimeout: expected a duration from 100ms to 1d',
+  ],
+  [
+    'a duration that is too long',
+    GOOD.replace('30s', '1.001d'),
+    'line 5: env.progressTimeout: expected a duration from 100ms to 1d',
+  ],
+  [
+    'a duration without a unit',
+    GOOD.replace('30s', '30000'),
+    'line 5: env.progressTimeout: expected a duration from 100ms',
+  ],
+  [
+    'a tombstone that stays too long',
+    GOOD.replace('progressTimeout: 30s', 'stateCleanupDelay: 31d'),
+    'line 5: env.stateCleanupDelay: expected a duration from 0s to 30d',
+  ],
+  [
+    'checkpoints without a pause',
+    GOOD.replace('500ms', '0'),
+    'line 12: pipelines.0.checkpointInterval: expected a duration from 10ms to 1d',
   ],
   [
     'a number out of bounds',

@@ -4,7 +4,7 @@ import { eventually } from '../support/eventually.js';
 import { temporaryDirectory } from '../support/guard.js';
 import { rateJob } from '../support/jobs.js';
 import { type Steward, startSteward } from '../support/steward.js';
-import { idsIn } from './task-groups.js';
+import { idsIn, numbers, partsOf, stagedIn } from './task-groups.js';
 
 const room = temporaryDirectory('jobs');
 let steward: Steward;
@@ -87,4 +87,49 @@ test('a deployment that is asked for again after checkpoints were committed is t
   expect(await steward.client.jobs.get('again')).toMatchObject({ state: 'SCHEDULED' });
   await steward.clearFaults();
   expect(await handle.result()).toMatchObject({ outcome: 'FINISHED', restarts: 0, rowsOut: 1_000 });
+});
+
+test('a node that died before it published a checkpoint of a savepoint publishes it when it returns, after the purge as well', async () => {
+  const directory = `${room.path}/saved`;
+  const job = rateJob(
+    directory,
+    { rows: 0, rowsPerSecond: 500 },
+    { jobMode: 'STREAMING', checkpointIntervalMs: 100, retryTimes: 1, stateCleanupDelayMs: 0 },
+  );
+  const { jobs } = steward.client;
+  await jobs.submit({ jobId: 'saved', job });
+  await eventually('published rows', () => idsIn(directory).length > 100);
+  await steward.fault('node-1', {
+    target: 'publish-checkpoint',
+    match: '/saved/',
+    kind: { case: 'delay', value: { seconds: 600n, nanos: 0 } },
+  });
+  const published = await eventually('a checkpoint is committed and not published', async () => {
+    const [location] = (await jobs.get('saved')).locations;
+    return (location?.checkpointId ?? 0) > partsOf(directory).length && idsIn(directory);
+  });
+  await steward.node('node-1').kill();
+  await eventually('it waits for another node', async () => {
+    const { state, restarts } = await jobs.get('saved');
+    return state === 'CREATED' && restarts === 1;
+  });
+  expect(await jobs.cancel('saved', { savepoint: true })).toMatchObject({ outcome: 'SAVEPOINT_DONE' });
+  await eventually('it is purged', async () =>
+    jobs.get('saved').then(
+      () => false,
+      ({ code }: { code?: string }) => code === 'NOT_FOUND',
+    ),
+  );
+
+  await steward.node('node-1').restart();
+  await eventually('its parts are published', () => idsIn(directory).length > published.length);
+  await eventually('nothing is staged', () => stagedIn(directory).length === 0);
+  const saved = idsIn(directory);
+  expect(saved).toEqual(numbers(0, saved.length));
+  await steward.nodesAlive();
+  await jobs.submit({ jobId: 'saved', job, fromSavepoint: true });
+  await eventually('it goes on', () => idsIn(directory).length > saved.length + 100);
+  expect(await jobs.cancel('saved')).toMatchObject({ outcome: 'CANCELED' });
+  const all = idsIn(directory);
+  expect(all).toEqual(numbers(0, all.length));
 });

@@ -4,8 +4,9 @@ import { createClient } from '@connectrpc/connect';
 import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { claimJob } from '../../src/catalog/jobs/claim.js';
-import { judgeJob, oweCancels, settleEnding } from '../../src/catalog/jobs/ending.js';
-import { type JobKey, readJob } from '../../src/catalog/jobs/rows.js';
+import { judgeJob, oweCancels, settleEnding, stopJob } from '../../src/catalog/jobs/ending.js';
+import { type JobKey, lockJob, readJob } from '../../src/catalog/jobs/rows.js';
+import { writeSavepoint } from '../../src/catalog/jobs/savepoints.js';
 import { scheduleJob, settleDeployment } from '../../src/catalog/jobs/scheduling.js';
 import { recordNews } from '../../src/catalog/jobs/task-groups.js';
 import { purgeJob } from '../../src/catalog/jobs/tombstones.js';
@@ -111,6 +112,29 @@ test('a checkpoint under the number of one that is committed is refused, not ove
   expect(await job.checkpoints()).toEqual([5]);
 });
 
+test('a checkpoint that a savepoint holds is on record after the purge as well, and no other is', async () => {
+  const job = await runningJob('saved');
+  await job.commit(1);
+  await job.commit(2);
+  await stopJob(steward.catalog, job, 'DOING_SAVEPOINT', log);
+  await oweCancels(steward.catalog, job, log);
+  await steward.catalog.transaction().execute(async (transaction) => {
+    await writeSavepoint(transaction, (await lockJob(transaction, job))!);
+    await transaction
+      .updateTable('job')
+      .set({ state: 'SAVEPOINT_DONE' })
+      .where('owner', '=', job.owner)
+      .execute();
+  });
+  expect(await purgeJob(steward.catalog, job)).toMatchObject({ kind: 'PURGED' });
+  expect(await job.commit(2)).toEqual({ stale: false });
+  expect(await job.commit(1)).toEqual({ stale: true });
+  expect(await job.commit(3)).toEqual({ stale: true });
+  expect(await job.commit(2, { execution: job.execution - 1 })).toEqual({ stale: true });
+  expect(await job.commit(2, { owner: randomUUID() })).toEqual({ stale: true });
+  expect(await job.checkpoints()).toEqual([]);
+});
+
 test('an end whose workflow is gone is recorded and acknowledged', async () => {
   const job = await runningJob('no-workflow');
   expect(await job.end(FAILED)).toEqual({ stale: false });
@@ -131,7 +155,7 @@ test.each([
 
 test('I10: a part outside of its sink is refused', async () => {
   const job = await runningJob('escape');
-  await expect(job.commit(1, '../../etc/passwd')).rejects.toMatchObject({
+  await expect(job.commit(1, { part: '../../etc/passwd' })).rejects.toMatchObject({
     code: 3,
     message: expect.stringContaining('relative'),
   });
@@ -194,13 +218,14 @@ async function runningJob(jobId: string, retryTimes = 0) {
       );
       return { stale };
     },
-    async commit(checkpointId: number, part = `part-${checkpointId}.csv`) {
+    async commit(checkpointId: number, changes: Changes & { part?: string } = {}) {
+      const part = changes.part ?? `part-${checkpointId}.csv`;
       const { stale } = await coordinator.commitCheckpoint(
         create(CommitCheckpointRequestSchema, {
-          ...reporter({}),
-          taskGroup: location({}),
-          owner: key.owner,
-          execution: BigInt(execution),
+          ...reporter(changes),
+          taskGroup: location(changes),
+          owner: changes.owner ?? key.owner,
+          execution: BigInt(changes.execution ?? execution),
           checkpoint: {
             checkpointId: BigInt(checkpointId),
             position: new Uint8Array([1, 2]),

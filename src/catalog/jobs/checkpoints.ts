@@ -27,7 +27,8 @@ const KEPT = 20;
 /**
  * Makes a checkpoint part of the job: one row, under a lock of the job that no execution begins or ends meanwhile. STALE, with
  * the reason, changes nothing: of another execution, of a task group that is over, or of a job that is gone (I6). One that
- * is on record is COMMITTED again, also for an execution that has been replaced since: its parts are the job's.
+ * is on record is COMMITTED again, also for an execution that has been replaced since, and after the purge of a job whose
+ * savepoint holds it: its parts are what goes on from it.
  */
 export async function commitCheckpoint(
   catalog: Catalog,
@@ -39,7 +40,10 @@ export async function commitCheckpoint(
   return catalog.transaction().execute(async (transaction) => {
     const stale = (reason: string) => ({ kind: 'STALE' as const, reason });
     const job = await lockJob(transaction, key, 'share');
-    if (job === undefined) return stale('the job is purged, or was never claimed by this owner');
+    if (job === undefined) {
+      if (await isInSavepoint(transaction, proposed)) return { kind: 'COMMITTED' as const };
+      return stale('the job is purged, or was never claimed by this owner');
+    }
     const newest = (await lastCheckpoints(transaction, key)).find(
       (one) => one.pipeline === pipeline && one.task_group === taskGroup,
     );
@@ -102,6 +106,22 @@ export async function commitCheckpoint(
     );
     return { kind: 'COMMITTED' as const };
   });
+}
+
+/** Savepoints stay when their job is purged. */
+async function isInSavepoint(
+  transaction: CatalogTransaction,
+  { jobId, owner, pipeline, taskGroup, checkpointId, execution }: ProposedCheckpoint,
+): Promise<boolean> {
+  const held = JSON.stringify([{ pipeline, taskGroup, checkpointId, execution }]);
+  const savepoint = await transaction
+    .selectFrom('savepoint')
+    .select('owner')
+    .where('job_id', '=', jobId)
+    .where('owner', '=', owner)
+    .where(sql<boolean>`checkpoints @> ${held}::jsonb`)
+    .executeTakeFirst();
+  return savepoint !== undefined;
 }
 
 /**

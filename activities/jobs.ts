@@ -3,7 +3,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { claimJob } from '../src/catalog/jobs/claim.js';
 import { judgeJob, oweCancels, settleEnding, stopJob } from '../src/catalog/jobs/ending.js';
 import { type JobKey, type JobStanding, readJob } from '../src/catalog/jobs/rows.js';
-import { scheduleJob, settleDeployment } from '../src/catalog/jobs/scheduling.js';
+import { type NoPlace, scheduleJob, settleDeployment } from '../src/catalog/jobs/scheduling.js';
 import { purgeJob } from '../src/catalog/jobs/tombstones.js';
 import type { RunJobInput } from '../src/rules/job-input.js';
 import { notReady } from './not-ready.js';
@@ -12,7 +12,7 @@ import { type JobDependencies, JobPass, type PassReport } from './reconcile-jobs
 
 export type JobActivities = ReturnType<typeof createJobActivities>;
 
-const NO_NODE_RETRY_MS = 1_000;
+const NO_PLACE_RETRY_MS = 1_000;
 
 /**
  * The activities of runJob and purgeJobState. Each may be repeated at any moment, and answers how the job stands
@@ -24,12 +24,15 @@ export function createJobActivities(dependencies: JobDependencies) {
     claimJob: (input: RunJobInput & { readonly owner: string }, resume: boolean) =>
       claimJob(catalog, input, { resume }, log),
 
-    /** Gives each task group a node, unless the job is paused: what has a node is deployed to its end. While there is none that lives and runs task groups, that is the blocker. */
+    /**
+     * Gives each task group a node, unless the job is paused: what has a node is deployed to its end. While the live nodes that
+     * run task groups have no places for all of them, that is the blocker.
+     */
     async scheduleJob(key: JobKey): Promise<JobStanding> {
       await holdWhilePaused(catalog, `job ${key.jobId}`);
       const answer = await scheduleJob(catalog, key, settings.nodeTimeoutMs, log);
-      if (answer === 'NO_NODE') {
-        throw notReady(`job ${key.jobId}: BLOCKED: no live node runs task groups`, NO_NODE_RETRY_MS);
+      if (answer !== 'GONE' && 'kind' in answer) {
+        throw notReady(`job ${key.jobId}: BLOCKED: ${whyNoPlace(answer)}`, NO_PLACE_RETRY_MS);
       }
       return known(key, answer);
     },
@@ -91,6 +94,12 @@ export function createJobActivities(dependencies: JobDependencies) {
     if (job === undefined || job.execution !== execution) return undefined;
     return new JobPass(dependencies, key, execution, job.spec, () => heartbeat());
   }
+}
+
+function whyNoPlace({ taskGroups, nodes, taken, places }: NoPlace): string {
+  if (nodes === 0) return 'no live node runs task groups';
+  const free = Math.max(0, places - taken);
+  return `not enough places for task groups: the job needs ${taskGroups}, the live nodes have ${free} free of ${places}`;
 }
 
 function stillOpen({ jobId }: JobKey, what: string, report: PassReport | undefined): ApplicationFailure {

@@ -11,6 +11,7 @@ import {
 import type { JobEngine, TaskGroupOnNode, TaskGroupOperation } from '../src/engines/jobs.js';
 import {
   type EngineNode,
+  NodeIncapable,
   NodeMismatch,
   NodeUnreachable,
   type OperationStatus,
@@ -163,13 +164,15 @@ export class JobPass {
     try {
       await ask();
     } catch (error) {
+      const lose = (reason: string) =>
+        this.#record(placed.map((one) => ({ ...at(one), kind: 'LOST', error: reason, owed: true })));
+      if (error instanceof NodeIncapable) return lose(error.message);
       if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
       if (placed[0]!.nodeAlive) {
         const delayMs = error instanceof NodeUnreachable ? error.retryAfterMs : LATEST_MS;
         return this.#record(placed.flatMap((one) => this.#waitOrLose(one, error.message, delayMs)));
       }
-      const reason = `${node.nodeId} is lost: no heartbeat, and ${error.message}`;
-      await this.#record(placed.map((one) => ({ ...at(one), kind: 'LOST', error: reason, owed: true })));
+      await lose(`${node.nodeId} is lost: no heartbeat, and ${error.message}`);
     }
   }
 
@@ -295,6 +298,10 @@ export class JobPass {
           if (status.code === 'STALE_EPOCH') {
             // Something newer was accepted there since: what this one was to end is over.
             await tell(one, { kind: 'OVER' });
+            break;
+          }
+          if (status.code === 'UNSUPPORTED') {
+            await giveUp(one, `${node.nodeId} refuses to cancel: ${status.message}`, tell);
             break;
           }
           this.#wait(

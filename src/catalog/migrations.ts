@@ -6,6 +6,7 @@ export const migrations: Record<string, Migration> = {
   '0002-optimizing': { up: optimizing },
   '0003-jobs': { up: jobs },
   '0004-operating': { up: operating },
+  '0005-task-group-places': { up: taskGroupPlaces },
 };
 
 async function regions(db: Kysely<unknown>): Promise<void> {
@@ -445,5 +446,12 @@ async function operating(db: Kysely<unknown>): Promise<void> {
       resumed_by text,
       resumed_at timestamptz
     );
+  `.execute(db);
+}
+
+async function taskGroupPlaces(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    -- Task groups that the node runs at a time; null: any number.
+    ALTER TABLE node ADD COLUMN max_task_groups int CHECK (max_task_groups > 0);
   `.execute(db);
 }

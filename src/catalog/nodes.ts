@@ -24,6 +24,8 @@ export interface Registration {
   readonly bootId: string;
   readonly address: string;
   readonly capabilities: readonly string[];
+  /** Task groups that it runs at a time; absent: any number. */
+  readonly maxTaskGroups?: number | undefined;
 }
 
 export type RegistrationVerdict =
@@ -38,7 +40,13 @@ export async function registerNode(
   nodeTimeoutMs: number,
 ): Promise<RegistrationVerdict> {
   const { nodeId, ledgerId, bootId, address } = registration;
-  const row = { ledger_id: ledgerId, boot_id: bootId, address, capabilities: [...registration.capabilities] };
+  const row = {
+    ledger_id: ledgerId,
+    boot_id: bootId,
+    address,
+    capabilities: [...registration.capabilities],
+    max_task_groups: registration.maxTaskGroups ?? null,
+  };
   return catalog.transaction().execute(async (transaction) => {
     const created = await transaction
       .insertInto('node')

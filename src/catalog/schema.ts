@@ -52,6 +52,8 @@ interface NodeTable {
   incarnation: number;
   address: string;
   capabilities: string[];
+  /** Null: any number. */
+  max_task_groups: number | null;
   registered_at: UpdatedAt;
   last_heartbeat: UpdatedAt;
 }

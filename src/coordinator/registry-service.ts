@@ -7,7 +7,7 @@ import { recordHeartbeat, registerNode } from '../catalog/nodes.js';
 import type { Logger } from '../log.js';
 import type { Settings } from '../model/settings.js';
 import type { NodeRegistryService } from '../rpc/gen/steward/coordinator/v1/registry_pb.js';
-import { NODE_NAME } from '../rules/bounds.js';
+import { MAX_NODE_TASK_GROUPS, NODE_NAME } from '../rules/bounds.js';
 import { validated } from './validation.js';
 
 const registration = z.object({
@@ -16,6 +16,7 @@ const registration = z.object({
   bootId: z.uuid(),
   address: z.url({ protocol: /^https?$/ }),
   capabilities: z.array(z.string().min(1).max(64)).max(32),
+  maxTaskGroups: z.int().min(1).max(MAX_NODE_TASK_GROUPS).optional(),
 });
 
 /** Nodes report here. Stateless: everything is a row of the catalog. */

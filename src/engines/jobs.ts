@@ -14,7 +14,10 @@ export interface JobEngine {
    */
   submit(node: EngineNode, operations: readonly TaskGroupOperation[]): Promise<OperationStatus[]>;
 
-  /** The task groups of a job that the node runs, or whose end it remembers. Throws like `submit`. */
+  /**
+   * The task groups of a job that the node runs, or whose end it remembers. Throws like `submit`, and NodeIncapable when the
+   * node runs no task groups at all.
+   */
   listTaskGroups(node: EngineNode, catalogId: string, jobId: string): Promise<TaskGroupOnNode[]>;
 }
 

@@ -37,6 +37,11 @@ export class NodeUnreachable extends Error {
   }
 }
 
+/** The node answers that it can do nothing of the kind: it lacks the capability. */
+export class NodeIncapable extends Error {
+  override readonly name = 'NodeIncapable';
+}
+
 /** Somebody else answers at the node's address, or the node lost its ledger: nothing it says is believed. */
 export class NodeMismatch extends Error {
   override readonly name = 'NodeMismatch';

@@ -125,6 +125,7 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
           address: advertise ?? url,
           bootId: randomUUID(),
           identity,
+          maxTaskGroups: options.maxTaskGroups,
           credentials,
           limit: (limits) => turns.limit(limits),
           log,

@@ -6,7 +6,7 @@ import {
   TRANSPORT_USAGE,
   type TransportSettings,
 } from '../model/transport.js';
-import { NODE_NAME } from '../rules/bounds.js';
+import { MAX_NODE_TASK_GROUPS, NODE_NAME } from '../rules/bounds.js';
 
 /** How a node process is started; see `USAGE`. */
 export interface NodeOptions {
@@ -97,7 +97,7 @@ export function readOptions(args: readonly string[]): NodeOptions | 'help' {
     fileBytes: count('--file-bytes', values['file-bytes'], 0, 1 << 30),
     deleteFileMs: count('--delete-file-ms', values['delete-file-ms'], 0, 3_600_000),
     maxPending: count('--max-pending', values['max-pending'], 1, 1_000_000),
-    maxTaskGroups: count('--max-task-groups', values['max-task-groups'], 1, 10_000),
+    maxTaskGroups: count('--max-task-groups', values['max-task-groups'], 1, MAX_NODE_TASK_GROUPS),
     taskGroupRetentionMs: count(
       '--task-group-retention-ms',
       values['task-group-retention-ms'],

@@ -16,6 +16,8 @@ export interface RegistrationOptions {
   /** UUID of this process. */
   readonly bootId: string;
   readonly identity: NodeIdentity;
+  /** Task groups that run at a time. */
+  readonly maxTaskGroups: number;
   readonly credentials: Credentials;
   /** Takes the limits that operators want now. */
   readonly limit: (limits: Limits) => Promise<void>;
@@ -77,10 +79,10 @@ export class Registration {
   }
 
   async #register(): Promise<number> {
-    const { identity, bootId, address, log } = this.options;
+    const { identity, bootId, address, maxTaskGroups, log } = this.options;
     const { nodeId, ledgerId, capabilities } = identity;
     const reply = await this.#client.register(
-      { nodeId, ledgerId, bootId, address, capabilities: [...capabilities] },
+      { nodeId, ledgerId, bootId, address, capabilities: [...capabilities], maxTaskGroups },
       { timeoutMs: CALL_TIMEOUT_MS, signal: this.#stop.signal },
     );
     identity.incarnation = reply.incarnation;

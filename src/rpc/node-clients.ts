@@ -1,5 +1,5 @@
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
-import { type EngineNode, NodeMismatch, NodeUnreachable } from '../engines/nodes.js';
+import { type EngineNode, NodeIncapable, NodeMismatch, NodeUnreachable } from '../engines/nodes.js';
 import { unreachableDelayMs } from '../rules/pace.js';
 import { RpcConnection } from './connection.js';
 import type { Credentials } from './credentials.js';
@@ -34,7 +34,10 @@ export class NodeClients {
     private readonly credentials: Credentials,
   ) {}
 
-  /** Calls a node. A call that was not answered becomes NodeUnreachable, an answer of somebody else NodeMismatch. */
+  /**
+   * Calls a node. A call that was not answered becomes NodeUnreachable, an answer of somebody else NodeMismatch, one that the
+   * node lacks the capability NodeIncapable.
+   */
   async call<T>(node: EngineNode, use: (client: NodeClient) => Promise<T>): Promise<T> {
     const connection = this.#connect(node.address);
     const waitMs = Math.ceil(connection.nextCall - performance.now());
@@ -46,7 +49,10 @@ export class NodeClients {
     } catch (error) {
       const cause = ConnectError.from(error);
       if (cause.code === Code.FailedPrecondition) throw new NodeMismatch(cause.rawMessage, { cause });
-      if (cause.code === Code.InvalidArgument || cause.code === Code.Unimplemented) throw cause;
+      if (cause.code === Code.Unimplemented) {
+        throw new NodeIncapable(`${node.nodeId} refuses: ${cause.rawMessage}`, { cause });
+      }
+      if (cause.code === Code.InvalidArgument) throw cause;
       connection.failures += 1;
       const retryAfterMs = unreachableDelayMs(connection.failures);
       connection.nextCall = performance.now() + retryAfterMs;

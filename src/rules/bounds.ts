@@ -44,6 +44,8 @@ export const MAX_INGESTED_BYTES = 1 << 30;
 export const MAX_PIPELINES = 100;
 /** Task groups of a job: what one Submit takes, and a job's rows in one transaction. */
 export const MAX_TASK_GROUPS = 250;
+/** Task groups that a node runs at a time. */
+export const MAX_NODE_TASK_GROUPS = 10_000;
 export const MAX_SOURCE_FILES = 5_000;
 export const MAX_RETRY_TIMES = 1_000;
 /** Of anything that is given as a duration and has no bound of its own. */

@@ -26,6 +26,36 @@ export function placeMissing(load: Map<string, number>, taken: readonly string[]
   return leastLoaded(load, missing, taken);
 }
 
+/** A live node that runs task groups, and how many it has. */
+export interface TaskGroupHost {
+  readonly nodeId: string;
+  readonly taskGroups: number;
+  /** That it runs at a time; absent: any number. */
+  readonly maxTaskGroups?: number;
+}
+
+/**
+ * A node for each of so many task groups, as evenly as their places allow; undefined when there are not enough of them: a
+ * part of a job is never placed.
+ */
+export function placeTaskGroups(hosts: readonly TaskGroupHost[], count: number): string[] | undefined {
+  const load = new Map(hosts.map(({ nodeId, taskGroups }) => [nodeId, taskGroups]));
+  const chosen: string[] = [];
+  for (let at = 0; at < count; at += 1) {
+    const full = hosts.filter(
+      (one) => load.get(one.nodeId)! >= (one.maxTaskGroups ?? Number.POSITIVE_INFINITY),
+    );
+    const [nodeId] = leastLoaded(
+      load,
+      1,
+      full.map((one) => one.nodeId),
+    );
+    if (nodeId === undefined) return undefined;
+    chosen.push(nodeId);
+  }
+  return chosen;
+}
+
 function leastLoaded(load: Map<string, number>, count: number, except: readonly string[] = []): string[] {
   const chosen = [...load.entries()]
     .filter(([nodeId]) => !except.includes(nodeId))

@@ -2,6 +2,8 @@ import { listRegionGroups } from '../src/catalog/inspection.js';
 import { findNode } from '../src/catalog/nodes.js';
 import { listedOn, type MissingReplicas, openRepairs, recordLeakedByName } from '../src/catalog/sightings.js';
 import { NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
+import type { RegionOnNode } from '../src/engines/regions.js';
+import { requireNotBehind } from './catalog-behind.js';
 import { unreachable } from './not-ready.js';
 import { createSweepActivities, type SweepDependencies } from './sweep.js';
 
@@ -34,7 +36,7 @@ export function createLegacyQueueActivities(dependencies: SweepDependencies) {
   return {
     /**
      * Deletes regions on one node alone, each only if the catalog does not list it there. A node that does not answer is the
-     * blocker: asked again (NotReady) for as long as it takes.
+     * blocker, and so is a catalog that is behind it: asked again (NotReady) for as long as it takes.
      */
     async drainDeletions(nodeId: string, groupIds: readonly number[]): Promise<LegacyDeletions> {
       const node = await findNode(catalog, nodeId);
@@ -42,14 +44,16 @@ export function createLegacyQueueActivities(dependencies: SweepDependencies) {
         log.warn({ node: nodeId, regions: groupIds }, 'legacy deletions on a node that is not known');
         return { deleted: 0, gone: 0, listed: [], unknownNode: groupIds };
       }
-      const present = new Set<number>();
+      const regions: RegionOnNode[] = [];
       try {
-        for await (const { groupId } of engine.listRegions(node, catalogId)) present.add(groupId);
+        for await (const region of engine.listRegions(node, catalogId)) regions.push(region);
+        await requireNotBehind(catalog, nodeId, regions);
       } catch (error) {
         if (error instanceof NodeUnreachable || error instanceof NodeMismatch)
           throw unreachable(error, groupIds.length);
         throw error;
       }
+      const present = new Set(regions.map(({ groupId }) => groupId));
       const { replicas } = await listedOn(catalog, nodeId, []);
       const here = new Set(replicas.map(({ groupId }) => groupId));
       const listed = groupIds.filter((id) => here.has(id));

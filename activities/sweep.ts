@@ -8,7 +8,6 @@ import {
   claimMissing,
   dropGoneForgotten,
   groupsWithoutAllReplicas,
-  highestEpochDrawn,
   type LeakRepair,
   listedOn,
   type MissingReplicas,
@@ -20,18 +19,22 @@ import {
   standingHolders,
 } from '../src/catalog/sightings.js';
 import { type EngineNode, NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
+import type { OptimizerEngine } from '../src/engines/optimizers.js';
 import type { RegionOnNode } from '../src/engines/regions.js';
 import type { Settings } from '../src/model/settings.js';
 import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
 import { pollDelayMs } from '../src/rules/pace.js';
-import { confirmed, type Differences, findDifferences } from '../src/rules/sweep.js';
+import { confirmed, type Differences, findDifferences, type Stray } from '../src/rules/sweep.js';
+import { requireNotBehind } from './catalog-behind.js';
 import { notReady } from './not-ready.js';
 import { holdWhilePaused } from './pauses.js';
 import type { ReconcileDependencies } from './reconcile-regions.js';
+import { surveyOptimizers } from './sweep-optimizers.js';
 
 export interface SweepDependencies extends ReconcileDependencies {
   readonly isOpen: IsOpen;
+  readonly optimizers: OptimizerEngine;
   readonly settings: Pick<Settings, 'nodeTimeoutMs'>;
 }
 
@@ -45,6 +48,9 @@ export interface NodeSurvey {
   /** Replicas that are not on the node, for longer than the grace. */
   readonly missing: readonly number[];
   readonly missingTotal: number;
+  /** Optimizers that the catalog does not have there. Absent in what an older version found. */
+  readonly strays?: readonly Stray[];
+  readonly straysTotal?: number;
   /** Why the node could not be asked; the rest is empty then. */
   readonly unreachable?: string;
 }
@@ -74,6 +80,7 @@ export function createSweepActivities(dependencies: SweepDependencies) {
         const second = isEmpty(first.differences) ? first : await look(node);
         const differences = confirmed(first.differences, second.differences);
         await dropGoneForgotten(catalog, nodeId, second.regions);
+        const strays = await surveyOptimizers(dependencies, node);
         const due = await recordSightings(catalog, nodeId, differences, gracePeriodMs);
         const ids = (kind: 'LEAKED' | 'MISSING') =>
           due.filter((one) => one.kind === kind).map(({ groupId }) => groupId);
@@ -89,6 +96,8 @@ export function createSweepActivities(dependencies: SweepDependencies) {
           leakedTotal: leaked.length,
           missing: missing.slice(0, MAX_REPORTED),
           missingTotal: missing.length,
+          strays: strays.slice(0, MAX_REPORTED),
+          straysTotal: strays.length,
         };
       } catch (error) {
         if (error instanceof NodeUnreachable || error instanceof NodeMismatch) {
@@ -188,14 +197,7 @@ export function createSweepActivities(dependencies: SweepDependencies) {
       regions.push(region);
       if (regions.length % 1_000 === 0) heartbeat();
     }
-    const highest = regions.reduce((most, { epoch }) => Math.max(most, epoch), 0);
-    const drawn = await highestEpochDrawn(catalog);
-    if (highest > drawn) {
-      throw new NodeMismatch(
-        `CATALOG_BEHIND: ${node.nodeId} knows epoch ${highest} and the catalog has drawn no higher one than ${drawn}: the ` +
-          'catalog was restored to an older point, and what it does not list may be wanted all the same',
-      );
-    }
+    await requireNotBehind(catalog, node.nodeId, regions);
     const ids = regions.map(({ groupId }) => groupId);
     const { replicas, claimed } = await listedOn(catalog, node.nodeId, ids);
     return { regions: ids, differences: findDifferences(regions, replicas, claimed) };

@@ -4,6 +4,7 @@ import type { Holder, HolderRef } from '../rules/words.js';
 import { anyOf, type Catalog, type CatalogTransaction, nextEpoch } from './catalog.js';
 import {
   type Claimant,
+  type ClaimContext,
   type ClaimRefused,
   type ClaimRejected,
   claim,
@@ -51,7 +52,11 @@ export async function claimRecreation(
   return claim(catalog, claimant, input.from, options.isOpen, async (transaction, context) => {
     const { self } = context;
     const first = self.round === '';
-    if (first) await requireActive(transaction, input.database);
+    if (first) {
+      if (await endsWithPredecessor(transaction, context, input.database))
+        return { ...(await granted(transaction, self, 'CREATING')), unplaced: 0 };
+      await requireActive(transaction, input.database);
+    }
     if (self.round !== options.round) {
       const rows = await lockGroups(
         transaction,
@@ -87,6 +92,33 @@ export async function claimRecreation(
       unplaced: await countUnplaced(transaction, self),
     };
   });
+}
+
+/**
+ * Whether everything that was to be handed over has been taken from the predecessor by somebody else: then there is nothing
+ * left to do, and who superseded the predecessor has superseded this one too (I5).
+ */
+async function endsWithPredecessor(
+  transaction: CatalogTransaction,
+  { self, predecessor }: ClaimContext,
+  database: string,
+): Promise<boolean> {
+  if (predecessor === undefined) return false;
+  // Whoever is taking over the database has its row: what he did is to be seen here.
+  await transaction.selectFrom('database').select('name').where('name', '=', database).forShare().execute();
+  const { rows } = await sql<{ superseded_by: number }>`
+    SELECT superseded_by FROM holder h
+    WHERE h.holder_id = ${predecessor.holder_id} AND h.superseded_by IS NOT NULL
+      AND NOT EXISTS (SELECT FROM region_group g WHERE g.holder_id = h.holder_id)
+  `.execute(transaction);
+  const [over] = rows;
+  if (over === undefined) return false;
+  await transaction
+    .updateTable('holder')
+    .set({ superseded_by: over.superseded_by })
+    .where('holder_id', '=', self.holder_id)
+    .execute();
+  return true;
 }
 
 /** How a recreation ended; closes it. */

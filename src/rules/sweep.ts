@@ -43,3 +43,51 @@ export function confirmed(first: Differences, second: Differences): Differences 
   const both = (a: readonly number[], b: readonly number[]) => a.filter((id) => b.includes(id));
   return { leaked: both(first.leaked, second.leaked), missing: both(first.missing, second.missing) };
 }
+
+/** An optimizer's resource as a node lists it. */
+export interface HeldResource {
+  readonly resourceId: string;
+  /** The highest launch that the node accepted. */
+  readonly epoch: number;
+}
+
+/** A resource as the catalog has it; without a node it was asked of none yet. */
+export interface PlacedResource {
+  readonly resourceId: string;
+  readonly nodeId: string | null;
+  readonly epoch: number;
+}
+
+/** An optimizer's resource that a node holds and should not. */
+export interface Stray {
+  readonly resourceId: string;
+  /** FORGOTTEN: the catalog does not know it. MOVED: it was launched elsewhere since. */
+  readonly because: 'FORGOTTEN' | 'MOVED';
+  /** The launch that ends it: above all that the node accepted, below any that the catalog will ask of it again (I9). */
+  readonly releaseEpoch: number;
+}
+
+/**
+ * What a node holds of optimizers against what the catalog says (I4). A row is there before a node is asked for it, and goes
+ * after the node has let go: so what is listed first and looked up then needs no grace.
+ */
+export function findStrays(
+  nodeId: string,
+  held: readonly HeldResource[],
+  placed: ReadonlyMap<string, PlacedResource>,
+): Stray[] {
+  return held.flatMap(({ resourceId, epoch }): Stray[] => {
+    const row = placed.get(resourceId);
+    if (row === undefined) return [{ resourceId, because: 'FORGOTTEN', releaseEpoch: epoch + 1 }];
+    if (row.nodeId === nodeId || row.nodeId === null) return [];
+    return [{ resourceId, because: 'MOVED', releaseEpoch: Math.max(row.epoch, epoch + 1) }];
+  });
+}
+
+/** Resources of which the node accepted a launch that the catalog has not made: the catalog is behind. */
+export function launchesAhead(
+  held: readonly HeldResource[],
+  placed: ReadonlyMap<string, PlacedResource>,
+): HeldResource[] {
+  return held.filter(({ resourceId, epoch }) => epoch > (placed.get(resourceId)?.epoch ?? epoch));
+}

@@ -10,6 +10,7 @@ import { createOptimizingActivities } from '../../activities/optimizing.js';
 import { createRegionActivities } from '../../activities/regions.js';
 import { createSweepActivities } from '../../activities/sweep.js';
 import { createSweepJobsActivities } from '../../activities/sweep-jobs.js';
+import { createStrayActivities } from '../../activities/sweep-optimizers.js';
 import { catalogId, openCatalog } from '../catalog/catalog.js';
 import { ReferenceJobEngine } from '../engines/reference/jobs.js';
 import { ReferenceOptimizerEngine } from '../engines/reference/optimizers.js';
@@ -56,6 +57,7 @@ await runProcess('worker', async (log, stopping) => {
     catalog,
     catalogId: await catalogId(catalog),
     engine: new ReferenceRegionEngine(clients),
+    optimizers,
     isOpen: isOpenBy(client),
     settings,
     log: createLogger('regions'),
@@ -75,6 +77,7 @@ await runProcess('worker', async (log, stopping) => {
       ...createRegionActivities(dependencies),
       ...createSweepActivities(dependencies),
       ...createLegacyQueueActivities(dependencies),
+      ...createStrayActivities({ ...dependencies, log: createLogger('optimizers') }),
       ...createEnsureKeepersActivities({
         catalog,
         startKeeper: startKeeperBy(client, settings.taskQueue),

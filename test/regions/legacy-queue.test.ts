@@ -1,5 +1,6 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { planDrain } from '../../src/rules/legacy-queue.js';
 import { eventually } from '../support/eventually.js';
@@ -83,6 +84,27 @@ test('a legacy queue is drained: every entry is accounted for, and draining it a
   });
   expectAllAccountedFor(second);
   expect(effects()).toEqual(before);
+});
+
+test('a catalog that is behind the node is the blocker of its deletions: nothing is deleted until it has caught up', async () => {
+  await steward.database('ahead', 1);
+  const region = join(steward.nodeDirectory('node-1'), 'regions', steward.catalogId, String(PLANTED + 1));
+  mkdirSync(region, { recursive: true });
+  writeFileSync(join(region, 'data'), 'of an older time');
+  const { rows } = await sql<{ last: number }>`SELECT last_value AS last FROM claim_epoch`.execute(
+    steward.catalog,
+  );
+  await sql`SELECT setval('claim_epoch', 1)`.execute(steward.catalog);
+  const entry = { id: 1, type: 'DELETE', database: 'legacy', groupId: PLANTED + 1, nodeId: 'node-1' };
+  const draining = await steward.client.sweeps.drainLegacyQueue([entry]);
+  await eventually('it names its blocker', async () => {
+    const { blockers } = await steward.client.operations.get(draining.operationId);
+    return blockers.join().includes('CATALOG_BEHIND');
+  });
+  expect(existsSync(region)).toBe(true);
+  await sql`SELECT setval('claim_epoch', ${rows[0]!.last})`.execute(steward.catalog);
+  expect(await draining.result()).toMatchObject({ entries: 1, deleted: 1 });
+  expect(existsSync(region)).toBe(false);
 });
 
 test('a plan puts every entry in exactly one place', () => {

@@ -4,6 +4,7 @@ import { findHolder } from '../../src/catalog/claims.js';
 import { claimCreation } from '../../src/catalog/creation.js';
 import { claimDatabaseDeletion, closeDatabaseDeletion } from '../../src/catalog/database-deletion.js';
 import { createDatabase } from '../../src/catalog/databases.js';
+import { claimRecreation, closeRecreation } from '../../src/catalog/recreation.js';
 import { claimRemoval, closeRemoval } from '../../src/catalog/removal.js';
 import { openReplicas, recordCreated, recordRemoved } from '../../src/catalog/replicas.js';
 import { claimant, startCatalog } from '../support/catalog.js';
@@ -82,16 +83,49 @@ test('a closing step that is asked again answers the same and changes nothing', 
   expect(await closeRemoval(catalog, removal)).toEqual(first);
 });
 
+test('I5: a recreation whose predecessor lost everything to a database deletion is superseded by it, before and after its end', async () => {
+  for (const [name, before] of [
+    ['during', true],
+    ['after', false],
+  ] as const) {
+    await createDatabase(catalog, name, 'tester');
+    const input = creationOf(name);
+    const creation = claimant('createRegionGroups', `create/${name}`, input);
+    await claimCreation(catalog, creation, input, everybodyIsOpen);
+    const deletion = claimant('deleteDatabase', `delete/${name}`);
+    await claimDatabaseDeletion(catalog, deletion, name, everybodyIsOpen);
+    if (!before) {
+      const holder = (await findHolder(catalog, deletion))!.holder_id;
+      for (const nodeId of NODES) await recordRemoved(catalog, holder, nodeId, await open(holder, nodeId));
+      await closeDatabaseDeletion(catalog, deletion, name);
+    }
+    const recreation = claimant('recreateMissingReplicas', `recreate/${name}`);
+    const from = { workflowId: creation.workflowId, firstRunId: creation.firstRunId };
+    const claim = () =>
+      claimRecreation(catalog, recreation, { database: name, from }, { ...everybodyIsOpen, round: 'run#1' });
+    expect(await claim(), name).toEqual({ kind: 'GRANTED', nodes: [], groups: 0, unplaced: 0 });
+    expect(await claim(), `${name}, asked again`).toMatchObject({ kind: 'GRANTED', groups: 0 });
+    expect(await closeRecreation(catalog, recreation)).toMatchObject({
+      supersededBy: { workflowId: deletion.workflowId },
+    });
+  }
+});
+
+test('I5: a recreation that nobody handed anything over to is refused by the deletion of its database', async () => {
+  const groups = await runningGroups('asked');
+  const deletion = claimant('deleteDatabase', 'delete/asked');
+  await claimDatabaseDeletion(catalog, deletion, 'asked', everybodyIsOpen);
+  const options = { ...everybodyIsOpen, round: 'run#1' };
+  const asked = claimant('recreateMissingReplicas', 'recreate/asked');
+  expect(await claimRecreation(catalog, asked, { database: 'asked', groups }, options)).toMatchObject({
+    kind: 'REFUSED',
+    holder: { workflowId: deletion.workflowId },
+  });
+});
+
 async function runningGroups(database: string): Promise<number[]> {
   await createDatabase(catalog, database, 'tester');
-  const input = {
-    database,
-    kind: 'DATA',
-    groups: GROUPS,
-    replicationFactor: NODES.length,
-    request: 'first',
-    actor: 'tester',
-  } as const;
+  const input = creationOf(database);
   const creation = claimant('createRegionGroups', `create/${database}`, input);
   await claimCreation(catalog, creation, input, everybodyIsOpen);
   const holder = (await findHolder(catalog, creation))!.holder_id;
@@ -108,6 +142,17 @@ async function runningGroups(database: string): Promise<number[]> {
     Array.from({ length: GROUPS }, () => ({ state: 'RUNNING', holder_id: null })),
   );
   return created.map(({ group_id }) => group_id);
+}
+
+function creationOf(database: string) {
+  return {
+    database,
+    kind: 'DATA',
+    groups: GROUPS,
+    replicationFactor: NODES.length,
+    request: 'first',
+    actor: 'tester',
+  } as const;
 }
 
 function open(holderId: number, nodeId: string) {

@@ -5,6 +5,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { NodeSurvey, SweepActivities } from '../../activities/sweep.js';
+import type { StrayActivities } from '../../activities/sweep-optimizers.js';
 import type { StandingHolder } from '../../src/catalog/sightings.js';
 import { type SweepReplicasInput, sweepReplicasInput } from '../../src/rules/input.js';
 import { DURABLE_STEP, RECONCILE } from '../activity-options.js';
@@ -15,6 +16,7 @@ import { stewardActor, stewardPhase } from '../search-attributes.js';
 const { nodesToSweep } = proxyActivities<SweepActivities>(DURABLE_STEP);
 const { surveyNode, repairLeaks, repairMissing, lackingReplicas, orphanedClaims } =
   proxyActivities<SweepActivities>(RECONCILE);
+const { releaseStrays } = proxyActivities<StrayActivities>(RECONCILE);
 
 export interface SweepResult {
   readonly mode: 'observe' | 'repair';
@@ -23,6 +25,8 @@ export interface SweepResult {
   readonly lacking: readonly number[];
   /** Leaked regions removed from nodes; only in `repair`. */
   readonly removed: number;
+  /** Optimizers ended that the catalog does not have where they were; only in `repair`. */
+  readonly released?: number;
   /** Workflows started to bring missing replicas; only in `repair`. */
   readonly recreations: readonly string[];
   /** Workflows whose claim had lost its workflow, started again. */
@@ -52,7 +56,7 @@ export async function sweepReplicas(raw?: Partial<SweepReplicasInput>): Promise<
   if (input.mode === 'observe') {
     const summary = 'find region groups that lack replicas';
     const lacking = await lackingReplicas.executeWithOptions({ summary }, [input.gracePeriodMs]);
-    return { mode: 'observe', nodes, lacking, removed: 0, recreations: [], drivenOn };
+    return { mode: 'observe', nodes, lacking, removed: 0, released: 0, recreations: [], drivenOn };
   }
   const removed = await Promise.all(
     nodes
@@ -63,6 +67,16 @@ export async function sweepReplicas(raw?: Partial<SweepReplicasInput>): Promise<
           leaked,
         ]),
       ),
+  );
+  const released = await Promise.all(
+    nodes.flatMap(({ nodeId, strays = [] }) =>
+      strays.length === 0
+        ? []
+        : releaseStrays.executeWithOptions(
+            { summary: `end ${strays.length} stray optimizers on ${nodeId}` },
+            [nodeId, strays],
+          ),
+    ),
   );
   const lost = nodes.flatMap(({ nodeId, missing }) => missing.map((groupId) => ({ nodeId, groupId })));
   const missing = await repairMissing.executeWithOptions({ summary: 'prepare what is missing' }, [
@@ -79,10 +93,15 @@ export async function sweepReplicas(raw?: Partial<SweepReplicasInput>): Promise<
     mode: 'repair',
     nodes,
     lacking: missing.flatMap(({ groups }) => groups),
-    removed: removed.reduce((sum, count) => sum + count, 0),
+    removed: total(removed),
+    released: total(released),
     recreations,
     drivenOn,
   };
+}
+
+function total(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 /**
@@ -102,8 +121,12 @@ async function driveOn(orphaned: readonly StandingHolder[]): Promise<string[]> {
 
 function describe(nodes: readonly NodeSurvey[]): string {
   const rows = nodes.map(
-    ({ nodeId, regions, leakedTotal, missingTotal, unreachable }) =>
-      `| ${nodeId} | ${regions} | ${leakedTotal} | ${missingTotal} | ${unreachable ?? ''} |`,
+    ({ nodeId, regions, leakedTotal, missingTotal, straysTotal = 0, unreachable }) =>
+      `| ${nodeId} | ${regions} | ${leakedTotal} | ${missingTotal} | ${straysTotal} | ${unreachable ?? ''} |`,
   );
-  return ['| node | regions | leaked | missing | |', '| --- | --- | --- | --- | --- |', ...rows].join('\n');
+  const header = [
+    '| node | regions | leaked | missing | stray optimizers | |',
+    '| --- | --- | --- | --- | --- | --- |',
+  ];
+  return [...header, ...rows].join('\n');
 }

@@ -67,7 +67,7 @@ async function run(client: StewardClient, options: SweepOptions): Promise<void> 
   if (options.dryRun) {
     print<SweepPlanDocument>(options, { dryRun: true, plan: { mode, gracePeriodMs: grace } }, () =>
       mode === 'repair'
-        ? 'would delete leaked regions and recreate missing replicas; see which with: steward sweep run'
+        ? 'would delete leaked regions, end stray optimizers and recreate missing replicas; see which with: steward sweep run'
         : 'would compare every node with the catalog, and change no node',
     );
     return;
@@ -150,7 +150,8 @@ async function readEntries(file: string): Promise<unknown[]> {
 }
 
 /** A sweep's result, as a table of nodes and what was done. */
-export function sweepText({ mode, nodes, lacking, removed, recreations, drivenOn }: SweepResult): string {
+export function sweepText(result: SweepResult): string {
+  const { mode, nodes, lacking, removed, released = 0, recreations, drivenOn } = result;
   const table = listing(
     [
       { title: 'NODE' },
@@ -159,30 +160,41 @@ export function sweepText({ mode, nodes, lacking, removed, recreations, drivenOn
       { title: 'MISSING', align: 'right' },
       { title: '' },
     ],
-    nodes.map(({ nodeId, regions, leaked, leakedTotal, missing, missingTotal, unreachable }) => [
+    nodes.map(({ nodeId, regions, leaked, leakedTotal, missing, missingTotal, strays = [], unreachable }) => [
       nodeId,
       regions,
       leakedTotal,
       missingTotal,
-      unreachable ?? [...some('leaked', leaked), ...some('missing', missing)].join('; '),
+      unreachable ??
+        [
+          ...some('leaked', leaked),
+          ...some('missing', missing),
+          ...some(
+            'stray optimizers',
+            strays.map(({ resourceId }) => resourceId),
+          ),
+        ].join('; '),
     ]),
     'no nodes',
   );
   const done = [
     ...(lacking.length > 0 ? [`region groups that lack replicas: ${lacking.join(', ')}`] : []),
     ...(removed > 0 ? [`removed ${counted(removed, 'leaked region')}`] : []),
+    ...(released > 0 ? [`ended ${counted(released, 'stray optimizer')}`] : []),
     ...recreations.map((id) => `started ${id}; look at it with: ${lookAgain(id)}`),
     ...drivenOn.map((id) => `its workflow was gone, driven on: ${id}`),
   ];
   const differs =
-    nodes.some(({ leakedTotal, missingTotal }) => leakedTotal + missingTotal > 0) || lacking.length > 0;
+    nodes.some(
+      ({ leakedTotal, missingTotal, straysTotal = 0 }) => leakedTotal + missingTotal + straysTotal > 0,
+    ) || lacking.length > 0;
   const next = mode === 'observe' && differs ? ['mend it with: steward sweep run --mode repair'] : [];
   return [table, ...done, ...next].join('\n');
 }
 
 const SHOWN = 5;
 
-function some(what: string, ids: readonly number[]): string[] {
+function some(what: string, ids: readonly (number | string)[]): string[] {
   if (ids.length === 0) return [];
   return [`${what}: ${ids.slice(0, SHOWN).join(', ')}${ids.length > SHOWN ? ', ...' : ''}`];
 }

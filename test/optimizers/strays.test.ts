@@ -1,0 +1,128 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { setGroupSettings } from '../../src/catalog/optimizers/keeping.js';
+import { findStrays, launchesAhead } from '../../src/rules/sweep.js';
+import { eventually } from '../support/eventually.js';
+import { type KeeperSteward, QUICK, startKeeperSteward } from './keeper-steward.js';
+
+let steward: KeeperSteward;
+beforeAll(async () => {
+  // A node that is away for 2 s is not alive: what it had is launched elsewhere.
+  const soon = { STEWARD_NODE_TIMEOUT_MS: '2000' };
+  steward = await startKeeperSteward({ workerEnv: soon, coordinatorEnv: soon });
+  for (const { scheduleId } of await steward.client.schedules.list())
+    await steward.client.schedules.pause(scheduleId, 'the test says when');
+});
+afterAll(() => steward?.stop());
+
+test('I4: an optimizer that was launched elsewhere while its node was away is told, and ended there in repair alone', async () => {
+  const group = await steward.group('moving', { ...QUICK, minParallelism: 2 });
+  const [resource] = await steward.live(group, 1);
+  const { resourceId, nodeId: old } = resource!;
+  // The machine is lost: the node and what it runs.
+  await steward.node(old!).kill();
+  await steward.killProcess(resource!);
+  const moved = await eventually('it is launched on the other node', async () => {
+    const [one] = await steward.live(group, 1);
+    return one?.resourceId === resourceId && one.nodeId !== old && one;
+  });
+  await steward.node(old!).restart();
+  await steward.nodesAlive();
+
+  const observed = await sweep('observe');
+  expect(straysOn(observed, old!)).toEqual([
+    { resourceId, because: 'MOVED', releaseEpoch: (await row(resourceId)).epoch },
+  ]);
+  expect(straysOn(observed, moved.nodeId!)).toEqual([]);
+  expect(observed.released).toBe(0);
+  expect(existsSync(place(old!, resourceId))).toBe(true);
+
+  expect((await sweep('repair')).released).toBe(1);
+  expect(existsSync(place(old!, resourceId))).toBe(false);
+  const [kept] = await steward.live(group, 1);
+  expect(kept).toMatchObject({ resourceId, nodeId: moved.nodeId });
+  expect(straysOn(await sweep('repair'), old!)).toEqual([]);
+}, 60_000);
+
+test('I4: an optimizer that an operator made the catalog forget is told, and ended in repair; a live one is not touched', async () => {
+  const group = await steward.group('forgotten', { ...QUICK, autoRestart: false, minParallelism: 2 });
+  const [resource] = await steward.live(group, 1);
+  const { resourceId, nodeId } = resource!;
+  await setGroupSettings(steward.catalog, group, { minParallelism: 0 });
+  await steward.killProcess(resource!);
+  await steward.live(group, 0);
+  await steward.client.optimizerGroups.forgetResource(group, resourceId);
+
+  const observed = await sweep('observe');
+  expect(straysOn(observed, nodeId!)).toEqual([{ resourceId, because: 'FORGOTTEN', releaseEpoch: 2 }]);
+  expect((await sweep('repair')).released).toBe(1);
+  expect(existsSync(place(nodeId!, resourceId))).toBe(false);
+  await steward.live('moving', 1);
+}, 60_000);
+
+test('a node that accepted a launch that the catalog has not made is ahead of it: nothing is ended there', async () => {
+  const [resource] = await steward.live('moving', 1);
+  const { resourceId, nodeId } = resource!;
+  const { epoch } = await row(resourceId);
+  expect(epoch).toBeGreaterThan(1);
+  await setEpoch(resourceId, epoch - 1);
+  try {
+    const repaired = await sweep('repair');
+    expect(survey(repaired, nodeId!).unreachable).toMatch(
+      new RegExp(`CATALOG_BEHIND: ${nodeId} accepted launch ${epoch} of ${resourceId}`),
+    );
+    expect(repaired.released).toBe(0);
+  } finally {
+    await setEpoch(resourceId, epoch);
+  }
+  expect(existsSync(place(nodeId!, resourceId))).toBe(true);
+});
+
+test('what is released is above what the node accepted, and never above the launch that runs elsewhere', () => {
+  const placed = new Map(
+    [
+      { resourceId: 'here', nodeId: 'a', epoch: 3 },
+      { resourceId: 'moved', nodeId: 'b', epoch: 5 },
+      { resourceId: 'unplaced', nodeId: null, epoch: 1 },
+    ].map((one) => [one.resourceId, one]),
+  );
+  const held = ['here', 'moved', 'unplaced', 'unknown'].map((resourceId) => ({ resourceId, epoch: 3 }));
+  expect(findStrays('a', held, placed)).toEqual([
+    { resourceId: 'moved', because: 'MOVED', releaseEpoch: 5 },
+    { resourceId: 'unknown', because: 'FORGOTTEN', releaseEpoch: 4 },
+  ]);
+  expect(launchesAhead(held, placed).map(({ resourceId }) => resourceId)).toEqual(['unplaced']);
+});
+
+async function sweep(mode: 'observe' | 'repair') {
+  return (await steward.client.sweeps.run({ mode, gracePeriodMs: 600_000 })).result();
+}
+
+function survey({ nodes }: Awaited<ReturnType<typeof sweep>>, nodeId: string) {
+  return nodes.find((one) => one.nodeId === nodeId)!;
+}
+
+function straysOn(result: Awaited<ReturnType<typeof sweep>>, nodeId: string) {
+  return survey(result, nodeId).strays;
+}
+
+function place(nodeId: string, resourceId: string): string {
+  return join(steward.nodeDirectory(nodeId), 'resources', steward.catalogId, resourceId);
+}
+
+async function row(resourceId: string) {
+  return steward.catalog
+    .selectFrom('optimizer_resource')
+    .select('epoch')
+    .where('resource_id', '=', resourceId)
+    .executeTakeFirstOrThrow();
+}
+
+async function setEpoch(resourceId: string, epoch: number): Promise<void> {
+  await steward.catalog
+    .updateTable('optimizer_resource')
+    .set({ epoch })
+    .where('resource_id', '=', resourceId)
+    .execute();
+}

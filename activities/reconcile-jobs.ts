@@ -105,7 +105,8 @@ export class JobPass {
     const owed = await this.#owed();
     await Promise.all(
       [...byNode(owed)].map(async ([node, debts]) => {
-        this.#open += await this.#settle(node, debts);
+        const open = await this.#settle(node, debts);
+        this.#open += open;
         this.onNode();
       }),
     );

@@ -192,9 +192,11 @@ export class RegionPass {
       }
     }
     const record = this.verb === 'delete' ? recordRemoved : recordCreated;
-    this.#settled += await record(catalog, this.holder.holder_id, nodeId, succeeded);
+    const settled = await record(catalog, this.holder.holder_id, nodeId, succeeded);
+    this.#settled += settled;
     if (this.verb === 'create') {
-      this.#settled += await recordUncreated(catalog, this.holder.holder_id, nodeId, failed, 'FAILED');
+      const uncreated = await recordUncreated(catalog, this.holder.holder_id, nodeId, failed, 'FAILED');
+      this.#settled += uncreated;
       return;
     }
     const retried = failed.map((replica) => ({ ...replica, waitMs: retryDelayMs(replica.attempt) }));

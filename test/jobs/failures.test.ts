@@ -103,6 +103,12 @@ test('a node SIGKILLed, without checkpoint and without retries: FAILED, every pi
     job: rateJob(directory, { rows: 100_000, taskGroups: 3, rowsPerSecond: 500 }),
   });
   await running('node-lost');
+  // The others are still at it when the lost one is given up.
+  await steward.fault('node-1', {
+    target: 'cancel-task-group',
+    times: 1,
+    kind: { case: 'delay', value: { seconds: 1n, nanos: 0 } },
+  });
   await steward.node('node-2').kill();
   await expect(handle.result()).rejects.toMatchObject({
     code: 'FAILED',
@@ -113,6 +119,8 @@ test('a node SIGKILLed, without checkpoint and without retries: FAILED, every pi
   expect(job.locations.map(({ state }) => state).sort()).toEqual(['CANCELED', 'CANCELED', 'FAILED']);
   // The cancel stays owed to the node that is away, and is delivered when it returns.
   expect(job.owedCancels).toMatchObject([{ nodeId: 'node-2' }]);
+  const { activities } = await steward.events('job/node-lost');
+  expect(activities.filter((name) => name === 'endJob')).toHaveLength(1);
   await steward.node('node-2').restart();
   await steward.nodesAlive();
   await eventually(

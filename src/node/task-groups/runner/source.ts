@@ -1,10 +1,6 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
-import type { TaskGroupSource } from '../../operation.js';
 import type { Engine } from './engine.js';
-import { openParquet } from './parquet-source.js';
-import { openRate } from './rate-source.js';
 import type { Column, Position, Split } from './split.js';
-import { openText } from './text-source.js';
 
 /** The next rows of a split, in place as the view `source`. */
 export interface Batch {
@@ -39,10 +35,4 @@ export interface SourceContext {
   readonly parallelism: number;
   /** Directory for what is needed while it is read. */
   readonly scratch: string;
-}
-
-export function openSource(source: TaskGroupSource, context: SourceContext): Source {
-  if (source.kind === 'rate') return openRate(source, context);
-  if (source.format === 'parquet') return openParquet(source.paths, context);
-  return openText(source.paths, source.format, context);
 }

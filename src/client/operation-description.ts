@@ -59,7 +59,11 @@ const ACTIVITY_STATES = [
   'PAUSE_REQUESTED',
 ] as const;
 
-export function pendingActivityFrom(raw: RawPendingActivity, summary: string | undefined): PendingActivity {
+export function pendingActivityFrom(
+  raw: RawPendingActivity,
+  summary: string | undefined,
+  lastFailure: string | undefined,
+): PendingActivity {
   const state = ACTIVITY_STATES[raw.state ?? 0] ?? 'UNKNOWN';
   const next = optionalTsToDate(raw.nextAttemptScheduleTime);
   return {
@@ -67,7 +71,7 @@ export function pendingActivityFrom(raw: RawPendingActivity, summary: string | u
     ...(summary !== undefined && { summary }),
     state,
     attempt: raw.attempt ?? 1,
-    ...(raw.lastFailure?.message && { lastFailure: raw.lastFailure.message }),
+    ...(lastFailure && { lastFailure }),
     ...(state === 'SCHEDULED' && next && { nextAttemptAt: next.toISOString() }),
   };
 }

@@ -67,7 +67,7 @@ export class Operations {
     // Temporal's queries cannot say every text with a backslash: then the list is read whole.
     const by =
       actor === undefined || actor.includes('\\') ? [] : [`StewardActor = '${actor.replaceAll("'", "''")}'`];
-    const listed = await temporal.ask(async (client) => {
+    const listed = await temporal.askWithoutKeys(async (client) => {
       const found: Operation[] = [];
       const query = [`WorkflowType IN (${types})`, status, ...by].join(' AND ');
       for await (const info of client.workflow.list({ query, pageSize: Math.min(limit, 200) })) {
@@ -197,8 +197,14 @@ export class Operations {
       pending.length > 0 && options.brief !== true
         ? await this.#activitySummaries(temporal, operationId, described.runId)
         : new Map<string, string>();
-    const pendingActivities = pending.map((one) =>
-      pendingActivityFrom(one, summaries.get(one.activityId ?? '')),
+    const pendingActivities = await Promise.all(
+      pending.map(async (one) =>
+        pendingActivityFrom(
+          one,
+          summaries.get(one.activityId ?? ''),
+          await temporal.messageOf(one.lastFailure),
+        ),
+      ),
     );
     const [pauses, summary, details, currentDetails, claim, end] = await Promise.all([
       open ? this.#pausesIfKnown() : [],

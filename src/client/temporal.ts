@@ -8,22 +8,32 @@ import {
   type WorkflowStartOptions,
 } from '@temporalio/client';
 import type { SearchAttributePair } from '@temporalio/common';
-import { decodeOptionalSinglePayload } from '@temporalio/common/lib/internal-non-workflow/index.js';
+import {
+  decodeOptionalFailureToOptionalError,
+  decodeOptionalSinglePayload,
+} from '@temporalio/common/lib/internal-non-workflow/index.js';
 import { stewardActor, stewardDatabase, stewardResource } from '../../workflows/search-attributes.js';
 import type { Holder, HoldingWorkflow } from '../rules/words.js';
 import { temporalConfig } from '../temporal/connection.js';
+import { Payloads } from '../temporal/payloads.js';
 import { describeHolder, StewardError } from './errors.js';
 
+/** How payloads are read and written. */
+interface TemporalPayloads {
+  /** File with the keys of encrypted payloads (docs/security.md); STEWARD_PAYLOAD_KEYS_FILE when absent. */
+  readonly payloadKeysFile?: string | undefined;
+}
+
 /** Where Temporal is; what is absent comes from the standard configuration (environment, profile). */
-export interface TemporalAddress {
+export interface TemporalAddress extends TemporalPayloads {
   readonly address?: string | undefined;
   readonly namespace?: string | undefined;
-  /** A server without TLS or key, such as the local stack's: whatever profile there is, it is meant for another one. */
+  /** A server without TLS or keys, such as the local stack's: whatever profile there is, it is meant for another one. */
   readonly plain?: boolean | undefined;
 }
 
 /** A connection of one's own, which stays open when the client is closed. */
-export interface TemporalConnection {
+export interface TemporalConnection extends TemporalPayloads {
   readonly connection: ConnectionLike;
   readonly namespace?: string;
 }
@@ -72,16 +82,19 @@ export class Temporal {
     readonly client: Client,
     readonly name: string,
     readonly taskQueue: string,
-    private readonly own: Connection | undefined,
+    private readonly own: { readonly connection?: Connection; readonly payloads: Payloads },
   ) {}
 
   /** @throws StewardError UNAVAILABLE when the server does not answer */
   static async connect(target: TemporalTarget, taskQueue: string): Promise<Temporal> {
     if ('connection' in target) {
       const { connection, namespace = 'default' } = target;
-      return new Temporal(new Client({ connection, namespace }), 'Temporal', taskQueue, undefined);
+      const payloads = readable(() => Payloads.of(target.payloadKeysFile));
+      const client = new Client({ connection, namespace, dataConverter: payloads.ofClient });
+      return new Temporal(client, 'Temporal', taskQueue, { payloads });
     }
-    const config = configOf(target);
+    const config = readable(() => (target.plain ? PLAIN : temporalConfig()));
+    const payloads = readable(() => (target.plain ? new Payloads({}) : Payloads.of(target.payloadKeysFile)));
     const address = target.address ?? config.connectionOptions.address ?? '127.0.0.1:7233';
     const name = `Temporal at ${address}`;
     try {
@@ -90,9 +103,11 @@ export class Temporal {
         address,
         connectTimeout: CONNECT_TIMEOUT_MS,
       });
-      const client = new Client({ connection, namespace: target.namespace ?? config.namespace });
-      return new Temporal(client, name, taskQueue, connection);
+      const namespace = target.namespace ?? config.namespace;
+      const client = new Client({ connection, namespace, dataConverter: payloads.ofClient });
+      return new Temporal(client, name, taskQueue, { connection, payloads });
     } catch (error) {
+      payloads.close();
       throw new StewardError('UNAVAILABLE', `${name} cannot be reached: see whether it runs`, {
         cause: error,
       });
@@ -100,9 +115,20 @@ export class Temporal {
   }
 
   /** Asks; what fails becomes a StewardError. */
-  async ask<T>(question: (client: Client) => Promise<T>): Promise<T> {
+  ask<T>(question: (client: Client) => Promise<T>): Promise<T> {
+    return this.#ask(this.client, question);
+  }
+
+  /** Asks for what stands in no payload: a list that has an operation of a lost key in it is still a list. */
+  askWithoutKeys<T>(question: (client: Client) => Promise<T>): Promise<T> {
+    const { connection, options } = this.client;
+    const dataConverter = this.own.payloads.ofOnlooker;
+    return this.#ask(new Client({ connection, namespace: options.namespace, dataConverter }), question);
+  }
+
+  async #ask<T>(client: Client, question: (client: Client) => Promise<T>): Promise<T> {
     try {
-      return await question(this.client);
+      return await question(client);
     } catch (error) {
       throw StewardError.from(error, this.name);
     }
@@ -169,8 +195,17 @@ export class Temporal {
     return (await decodeOptionalSinglePayload<string>(loadedDataConverter, payload)) ?? undefined;
   }
 
+  /** What a failure says, also when that is encoded. */
+  async messageOf(
+    failure: Parameters<typeof decodeOptionalFailureToOptionalError>[1],
+  ): Promise<string | undefined> {
+    const { loadedDataConverter } = this.client.options;
+    return (await decodeOptionalFailureToOptionalError(loadedDataConverter, failure))?.message;
+  }
+
   async close(): Promise<void> {
-    await this.own?.close();
+    this.own.payloads.close();
+    await this.own.connection?.close();
   }
 
   #options({
@@ -201,12 +236,14 @@ export class Temporal {
   }
 }
 
-function configOf({
-  plain,
-}: TemporalAddress): Pick<ReturnType<typeof temporalConfig>, 'connectionOptions' | 'namespace'> {
-  if (plain) return { connectionOptions: {}, namespace: 'default' };
+const PLAIN: Pick<ReturnType<typeof temporalConfig>, 'connectionOptions' | 'namespace'> = {
+  connectionOptions: {},
+  namespace: 'default',
+};
+
+function readable<T>(read: () => T): T {
   try {
-    return temporalConfig();
+    return read();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new StewardError(

@@ -21,6 +21,7 @@ import { checkListening } from '../rpc/plain-text.js';
 import { RpcServer } from '../rpc/server.js';
 import { Telling } from '../telling.js';
 import { LazyClient } from '../temporal/lazy-client.js';
+import { Payloads } from '../temporal/payloads.js';
 import { catalogService } from './catalog-service.js';
 import { CommitStarter } from './commit-starter.js';
 import { healService } from './heal-service.js';
@@ -54,7 +55,8 @@ await runProcess('coordinator', async (log, stopping) => {
   const { applied } = await migrateCatalog(catalog);
   if (applied.length > 0) log.info({ applied }, 'catalog migrated');
 
-  const temporal = new LazyClient();
+  const payloads = new Payloads(process.env, log);
+  const temporal = new LazyClient(payloads);
   const settler = new Settler(catalog, new CommitStarter(temporal, settings.taskQueue), log);
   const signals = new JobSignals(temporal, log);
   const id = await catalogId(catalog);
@@ -88,6 +90,7 @@ await runProcess('coordinator', async (log, stopping) => {
       credentials.close();
       await settler.idle();
       await temporal.close();
+      payloads.close();
       await telling.stop();
       await catalog.destroy();
     }),

@@ -4,6 +4,7 @@ import { Connection } from '@temporalio/client';
 import { Client } from 'pg';
 import { TRANSPORT_VARIABLES } from '../model/transport.js';
 import { temporalConfig } from '../temporal/connection.js';
+import { PAYLOAD_KEYS_VARIABLE } from '../temporal/payload-keys.js';
 import { type ProcessSpec, startProcess } from './child-process.js';
 import { LocalStackError } from './errors.js';
 import { preparePostgres } from './postgres-server.js';
@@ -178,12 +179,13 @@ async function embeddedTemporal({ layout, port, print, signal }: PlanContext): P
     namespace: 'default',
     webUi: `http://127.0.0.1:${port('ui')}`,
     environment: {
-      // The user's own variables and profile are meant for other servers.
+      // The user's own variables, profile and payload keys are meant for other servers.
       ...Object.fromEntries(
         Object.keys(process.env)
           .filter((name) => name.startsWith('TEMPORAL_'))
           .map((name) => [name, undefined]),
       ),
+      [PAYLOAD_KEYS_VARIABLE]: undefined,
       TEMPORAL_CONFIG_FILE: configFile,
       TEMPORAL_ADDRESS: address,
       TEMPORAL_NAMESPACE: 'default',

@@ -12,7 +12,7 @@ export interface TlsMaterial {
   readonly ca: string | undefined;
 }
 
-type CredentialsLog = Pick<Logger, 'info' | 'warn'>;
+export type CredentialsLog = Pick<Logger, 'info' | 'warn'>;
 
 /**
  * What a process shows to others and whom it believes, for its server and its clients alike. The files are read again
@@ -112,7 +112,7 @@ export class Credentials {
 }
 
 /** For programs without a log of ours. */
-const WARNINGS: CredentialsLog = {
+export const WARNINGS: CredentialsLog = {
   info: () => {},
   warn: (about: object, message?: string) => {
     process.emitWarning(`${message}: ${JSON.stringify(about)}`, 'StewardWarning');

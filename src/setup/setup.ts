@@ -6,6 +6,7 @@ import { readTransport } from '../model/transport.js';
 import { Credentials } from '../rpc/credentials.js';
 import { NodeClients } from '../rpc/node-clients.js';
 import { temporalConfig } from '../temporal/connection.js';
+import { Payloads } from '../temporal/payloads.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
 import { catchUpWithNodes, type Restored } from './after-restore.js';
@@ -38,11 +39,12 @@ const CONNECT_TIMEOUT = '10s';
  */
 export async function setUp(options: { readonly afterRestore: boolean }): Promise<SetUp> {
   const settings = readSettings();
+  const payloads = new Payloads();
   const { connectionOptions, namespace } = temporalConfig();
   const connection = await Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_TIMEOUT });
   const catalog = openCatalog(settings, { name: 'steward-setup', connections: 2 });
   try {
-    const client = new Client({ connection, namespace });
+    const client = new Client({ connection, namespace, dataConverter: payloads.ofOnlooker });
     const searchAttributes = await ensureSearchAttributes(connection, namespace);
     const schedules = await ensureSchedules(client, settings.taskQueue);
     const tidying = options.afterRestore ? await stopTidying(client) : undefined;
@@ -53,6 +55,7 @@ export async function setUp(options: { readonly afterRestore: boolean }): Promis
   } finally {
     await catalog.destroy();
     await connection.close();
+    payloads.close();
   }
 }
 

@@ -1,8 +1,11 @@
 import { Client, Connection } from '@temporalio/client';
 import { temporalConfig } from './connection.js';
+import type { Payloads } from './payloads.js';
 
 /** A client of Temporal that connects when it is first needed. */
 export class LazyClient {
+  constructor(private readonly payloads: Payloads) {}
+
   #opened: { readonly client: Client; readonly connection: Connection } | undefined;
 
   /** Asks Temporal; fails when it does not answer in time. */
@@ -19,7 +22,10 @@ export class LazyClient {
     if (this.#opened === undefined) {
       const { connectionOptions, namespace } = temporalConfig();
       const connection = Connection.lazy(connectionOptions);
-      this.#opened = { connection, client: new Client({ connection, namespace }) };
+      this.#opened = {
+        connection,
+        client: new Client({ connection, namespace, dataConverter: this.payloads.ofClient }),
+      };
     }
     return this.#opened;
   }

@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, type TelemetryOptions, Worker } from '@temporalio/worker';
 import { createEnsureKeepersActivities } from '../../activities/ensure-keepers.js';
@@ -26,6 +25,7 @@ import { NodeClients } from '../rpc/node-clients.js';
 import { Telling } from '../telling.js';
 import { isCommitting, startCommitTable } from '../temporal/commit-table.js';
 import { temporalConfig } from '../temporal/connection.js';
+import { Payloads } from '../temporal/payloads.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
 import { aroundActivity } from './activity-context.js';
@@ -33,18 +33,22 @@ import { loadContainers } from './containers.js';
 import { startKeeperBy } from './keepers.js';
 import { isOpenBy, runsBy } from './liveness.js';
 import { operationSinks } from './operation-sinks.js';
+import { workflowBundle } from './workflow-bundle.js';
 
 /** The Temporal worker process: runs workflows and activities until it is told to stop, then lets them finish. */
 await runProcess('worker', async (log, stopping) => {
   const settings = readSettings();
   const credentials = new Credentials(readTransport(), log);
+  const payloads = new Payloads(process.env, log);
   const { connectionOptions, namespace } = temporalConfig();
   Runtime.install({ logger: temporalLogger(log), telemetryOptions: sdkMetrics(settings.sdkMetricsListen) });
   const connection = await NativeConnection.connect(connectionOptions);
   const clientConnection = await Connection.connect(connectionOptions);
   await ensureSearchAttributes(clientConnection, namespace);
-  const client = new Client({ connection: clientConnection, namespace });
-  const created = await ensureSchedules(client, settings.taskQueue);
+  const server = { connection: clientConnection, namespace };
+  const client = new Client({ ...server, dataConverter: payloads.ofClient });
+  const onlooker = new Client({ ...server, dataConverter: payloads.ofOnlooker });
+  const created = await ensureSchedules(onlooker, settings.taskQueue);
   if (created.length > 0) log.info({ created }, 'schedules created');
   const catalog = openCatalog(settings, { name: 'steward-worker', onError: countCatalogError });
   const clients = new NodeClients(settings.rpcDeadlineMs, credentials);
@@ -58,21 +62,22 @@ await runProcess('worker', async (log, stopping) => {
     catalogId: await catalogId(catalog),
     engine: new ReferenceRegionEngine(clients),
     optimizers,
-    isOpen: isOpenBy(client),
+    isOpen: isOpenBy(onlooker),
     settings,
     log: createLogger('regions'),
   };
   const jobs = {
     ...dependencies,
     engine: new ReferenceJobEngine(clients),
-    runs: runsBy(client),
+    runs: runsBy(onlooker),
     log: createLogger('jobs'),
   };
   const worker = await Worker.create({
     connection,
     namespace,
     taskQueue: settings.taskQueue,
-    workflowBundle: { codePath: fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url)) },
+    workflowBundle: { codePath: workflowBundle(payloads) },
+    dataConverter: payloads.ofWorker,
     activities: {
       ...createRegionActivities(dependencies),
       ...createSweepActivities(dependencies),
@@ -91,7 +96,7 @@ await runProcess('worker', async (log, stopping) => {
         catalog,
         catalogId: dependencies.catalogId,
         optimizers,
-        isCommitting: (commit) => isCommitting(client, commit),
+        isCommitting: (commit) => isCommitting(onlooker, commit),
         startCommit: (commit, actor) => startCommitTable(client, settings.taskQueue, commit, actor),
         log: createLogger('heal'),
       }),
@@ -115,6 +120,7 @@ await runProcess('worker', async (log, stopping) => {
       await telling.stop();
       clients.close();
       credentials.close();
+      payloads.close();
       await catalog.destroy();
       await connection.close();
       await clientConnection.close();

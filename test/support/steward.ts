@@ -60,7 +60,10 @@ export async function startSteward(options: ClusterOptions = {}): Promise<Stewar
   const transport = readTransport(options.transportEnv ?? {});
   const client = await StewardClient.connect({
     coordinatorUrl: cluster.coordinatorUrl,
-    temporal: { address: cluster.temporalAddress },
+    temporal: {
+      address: cluster.temporalAddress,
+      payloadKeysFile: options.transportEnv?.['STEWARD_PAYLOAD_KEYS_FILE'],
+    },
     transport,
     actor: 'tester',
   });

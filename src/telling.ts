@@ -4,6 +4,7 @@ import type { Catalog } from './catalog/catalog.js';
 import { type ControlProcess, forgetProcess, TOLD_EVERY_MS, tellProcess } from './catalog/processes.js';
 import type { Logger } from './log.js';
 import type { Settings } from './model/settings.js';
+import type { WorkerBuild } from './rules/worker-builds.js';
 import { version } from './version.js';
 
 /** Tells the catalog every few seconds that this process of the control plane runs, until it is stopped. */
@@ -17,6 +18,7 @@ export class Telling {
     kind: ControlProcess['kind'],
     settings: Pick<Settings, 'taskQueue' | 'nodeTimeoutMs'>,
     private readonly log: Logger,
+    build?: WorkerBuild,
   ) {
     const { taskQueue, nodeTimeoutMs } = settings;
     this.#process = {
@@ -27,6 +29,7 @@ export class Telling {
       pid: process.pid,
       taskQueue,
       nodeTimeoutMs,
+      build,
     };
     // Also takes along what killed processes left long ago.
     this.#telling = forgetProcess(catalog, this.#process.processId)

@@ -51,7 +51,10 @@ export function openCatalog(
 export async function migrateCatalog(catalog: Catalog): Promise<{ readonly applied: readonly string[] }> {
   if (await isNewer(catalog)) return { applied: [] };
   const { error, results } = await migratorOf(catalog).migrateToLatest();
-  if (error !== undefined) throw new Error('the catalog could not be migrated', { cause: error });
+  if (error !== undefined) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`the catalog could not be migrated, and is as it was: ${reason}`, { cause: error });
+  }
   return { applied: (results ?? []).map(({ migrationName }) => migrationName) };
 }
 
@@ -76,13 +79,29 @@ export async function migrationStatus(catalog: Catalog): Promise<MigrationStatus
   };
 }
 
+/** Throws an Error that says what to do when the catalog lacks migrations of this version; one that has more will do. */
+export async function requireMigrated(catalog: Catalog): Promise<void> {
+  const missing = (await hasMigrations(catalog))
+    ? (await migrationStatus(catalog)).missing
+    : Object.keys(migrations);
+  if (missing.length === 0) return;
+  throw new Error(
+    `the catalog is older than this version, it lacks ${missing.join(', ')}: run "steward setup" of this version, or start ` +
+      'a coordinator of it, and try again',
+  );
+}
+
 async function isNewer(catalog: Catalog): Promise<boolean> {
+  if (!(await hasMigrations(catalog))) return false;
+  const { missing, unknown } = await migrationStatus(catalog);
+  return missing.length === 0 && unknown.length > 0;
+}
+
+async function hasMigrations(catalog: Catalog): Promise<boolean> {
   const { rows } = await sql<{ there: boolean }>`
     SELECT to_regclass('kysely_migration') IS NOT NULL AS there
   `.execute(catalog);
-  if (!rows[0]!.there) return false;
-  const { missing, unknown } = await migrationStatus(catalog);
-  return missing.length === 0 && unknown.length > 0;
+  return rows[0]!.there;
 }
 
 function migratorOf(catalog: Catalog): Migrator {

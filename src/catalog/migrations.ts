@@ -7,6 +7,7 @@ export const migrations: Record<string, Migration> = {
   '0003-jobs': { up: jobs },
   '0004-operating': { up: operating },
   '0005-task-group-places': { up: taskGroupPlaces },
+  '0006-worker-builds': { up: workerBuilds },
 };
 
 async function regions(db: Kysely<unknown>): Promise<void> {
@@ -453,5 +454,12 @@ async function taskGroupPlaces(db: Kysely<unknown>): Promise<void> {
   await sql`
     -- Task groups that the node runs at a time; null: any number.
     ALTER TABLE node ADD COLUMN max_task_groups int CHECK (max_task_groups > 0);
+  `.execute(db);
+}
+
+async function workerBuilds(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    -- Of a worker that Temporal gives work by its build; null: of any other process.
+    ALTER TABLE control_process ADD COLUMN deployment text, ADD COLUMN build_id text;
   `.execute(db);
 }

@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import type { WorkerBuild } from '../rules/worker-builds.js';
 import type { Catalog } from './catalog.js';
 
 /** A coordinator or a worker, as it tells of itself. */
@@ -11,6 +12,8 @@ export interface ControlProcess {
   readonly pid: number;
   readonly taskQueue: string;
   readonly nodeTimeoutMs: number;
+  /** Only of a worker that Temporal gives work by its build. */
+  readonly build?: WorkerBuild | undefined;
 }
 
 export interface ControlProcessStatus extends Omit<ControlProcess, 'processId'> {
@@ -38,6 +41,8 @@ export async function tellProcess(catalog: Catalog, process: ControlProcess): Pr
       pid: process.pid,
       task_queue: process.taskQueue,
       node_timeout_ms: process.nodeTimeoutMs,
+      deployment: process.build?.deployment ?? null,
+      build_id: process.build?.buildId ?? null,
     })
     .onConflict((conflict) => conflict.column('process_id').doUpdateSet({ last_seen: sql`now()` }))
     .execute();
@@ -53,7 +58,7 @@ export async function forgetProcess(catalog: Catalog, processId: string): Promis
 
 /** In the order of kinds, the oldest first. */
 export async function listProcesses(catalog: Catalog): Promise<ControlProcessStatus[]> {
-  return catalog
+  const rows = await catalog
     .selectFrom('control_process')
     .select([
       'kind',
@@ -62,14 +67,36 @@ export async function listProcesses(catalog: Catalog): Promise<ControlProcessSta
       'pid',
       'task_queue as taskQueue',
       'node_timeout_ms as nodeTimeoutMs',
+      'deployment',
+      'build_id as buildId',
       'started_at as startedAt',
       sql<number>`greatest(0, extract(epoch FROM now() - last_seen) * 1000)::bigint`.as('silentMs'),
-      sql<boolean>`last_seen > now() - make_interval(secs => ${ALIVE_FOR_MS / 1_000})`.as('alive'),
+      isAlive().as('alive'),
     ])
     .where(sql<boolean>`NOT ${isOld()}`)
     .orderBy('kind')
     .orderBy('started_at')
     .execute();
+  return rows.map(({ deployment, buildId, ...row }) => ({
+    ...row,
+    ...(deployment !== null && buildId !== null && { build: { deployment, buildId } }),
+  }));
+}
+
+/** Builds of the workers of a deployment that run, each once. */
+export async function livingBuilds(catalog: Catalog, deployment: string): Promise<string[]> {
+  const rows = await catalog
+    .selectFrom('control_process')
+    .select('build_id')
+    .distinct()
+    .where('deployment', '=', deployment)
+    .where(isAlive())
+    .execute();
+  return rows.flatMap(({ build_id }) => build_id ?? []);
+}
+
+function isAlive() {
+  return sql<boolean>`(last_seen > now() - make_interval(secs => ${ALIVE_FOR_MS / 1_000}))`;
 }
 
 function isOld() {

@@ -436,6 +436,9 @@ interface ControlProcessTable {
   pid: number;
   task_queue: string;
   node_timeout_ms: number;
+  /** Null: of a process that is no worker, or one without a version. */
+  deployment: string | null;
+  build_id: string | null;
   started_at: CreatedAt;
   last_seen: UpdatedAt;
 }

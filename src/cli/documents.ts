@@ -1,4 +1,5 @@
 import type {
+  Builds,
   Column,
   Database,
   Fault,
@@ -267,6 +268,15 @@ export interface SchedulePlanDocument {
     readonly action: 'ensure' | 'pause' | 'resume' | 'trigger';
     readonly schedules: readonly Schedule[];
   };
+}
+
+/** `worker list`, `make-current`, `ramp`: as it is afterwards. */
+export type BuildsDocument = Builds;
+
+/** `worker make-current|ramp --dry-run`: the builds as they are now. */
+export interface BuildsPlanDocument {
+  readonly dryRun: true;
+  readonly plan: Builds & { readonly action: 'make-current' | 'ramp'; readonly build: string };
 }
 
 /** `setup`: what was missing and is there now; with `--after-restore`, what was lifted and what differs. */

@@ -16,6 +16,7 @@ import { addSetupCommand } from './commands/setup.js';
 import { addSweepCommands } from './commands/sweep.js';
 import { addTableCommands } from './commands/table.js';
 import { addTopCommand } from './commands/top.js';
+import { addWorkerCommands } from './commands/worker.js';
 import { EXIT_CODES, failureOf, reportFailure } from './failure.js';
 
 /**
@@ -76,6 +77,7 @@ Examples:
   addJobCommands(program);
   addScheduleCommands(program);
   addSetupCommand(program);
+  addWorkerCommands(program);
   addConformanceCommand(program);
   addDoctorCommand(program);
   addTopCommand(program);

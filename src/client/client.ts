@@ -18,6 +18,7 @@ import { Sweeps } from './sweeps.js';
 import { Tables } from './tables.js';
 import type { Temporal, TemporalTarget } from './temporal.js';
 import { valid } from './validation.js';
+import { Workers } from './workers.js';
 
 export interface ConnectOptions {
   /** Base URL of a coordinator, such as `http://127.0.0.1:7400`. */
@@ -46,6 +47,7 @@ export class StewardClient {
   readonly tables: Tables;
   readonly heals: Heals;
   readonly schedules: Schedules;
+  readonly workers: Workers;
   readonly optimizerGroups: OptimizerGroups;
   readonly jobs: Jobs;
   readonly doctor: Doctor;
@@ -71,6 +73,7 @@ export class StewardClient {
     this.heals = new Heals(this.#coordinator, temporal, this.operations, actor);
     this.schedules = new Schedules(temporal, actor);
     this.optimizerGroups = new OptimizerGroups(this.#coordinator, temporal, actor);
+    this.workers = new Workers(this.#coordinator, temporal, this.#taskQueue, actor);
     this.doctor = new Doctor({
       coordinator: this.#coordinator,
       temporal,
@@ -80,6 +83,7 @@ export class StewardClient {
       heals: this.heals,
       jobs: this.jobs,
       operations: this.operations,
+      workers: this.workers,
     });
     this.regionGroups = new RegionGroups(this.#coordinator, temporal, this.operations, actor);
   }

@@ -9,6 +9,7 @@ import type { Nodes } from './nodes.js';
 import type { Operations } from './operations.js';
 import type { Schedules } from './schedules.js';
 import type { Temporal } from './temporal.js';
+import type { Workers } from './workers.js';
 
 /** What the doctor looks with. */
 export interface DoctorTools {
@@ -20,6 +21,7 @@ export interface DoctorTools {
   readonly heals: Heals;
   readonly jobs: Jobs;
   readonly operations: Operations;
+  readonly workers: Workers;
 }
 
 /** `client.doctor`: looks at everything that Steward needs, and says of each what is wrong and how to mend it. */
@@ -32,7 +34,7 @@ export class Doctor {
    * @param processes states of the processes of a local stack, where they are known
    */
   async examine(processes: ProcessStates = new Map()): Promise<Finding[]> {
-    const { nodes, heals, jobs, operations, taskQueue } = this.tools;
+    const { nodes, heals, jobs, operations, workers, taskQueue } = this.tools;
     const [temporal, control] = await Promise.all([this.#temporal(), this.#control()]);
     const findings = [...temporal.findings, ...control.findings];
     const { status, clock } = control;
@@ -51,10 +53,14 @@ export class Doctor {
     const { examineNodes } = await import('./doctor/nodes.js');
     const { examinePauses } = await import('./doctor/pauses.js');
     const { examineTombstones } = await import('./doctor/tombstones.js');
+    const { examineBuilds } = await import('./doctor/worker-builds.js');
     const clocks = examineControlClocks(status, clock);
     const parts = await Promise.all([
       looking('catalog', async () => [examineMigrations(status)]),
       looking('workers', () => examineWorkers(status, temporal.found, taskQueue)),
+      ...(temporal.found === undefined
+        ? []
+        : [looking('builds', () => examineBuilds(status, workers, taskQueue))]),
       looking('settings', async () => [examineSettings(status)]),
       looking('nodes', () => examineNodes(nodes, processes)),
       looking('clocks', async () =>

@@ -64,3 +64,4 @@ export type {
   Tables,
 } from './tables.js';
 export type { TemporalAddress, TemporalConnection, TemporalTarget } from './temporal.js';
+export type { Build, Builds, DeploymentOptions, Workers } from './workers.js';

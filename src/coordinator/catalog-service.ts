@@ -203,8 +203,9 @@ export function catalogService(
         catalogNow: timestampFromDate(rows[0]!.now),
         coordinatorNow: timestampFromDate(new Date()),
         nodeTimeout: durationFromMs(settings.nodeTimeoutMs),
-        processes: processes.map(({ nodeTimeoutMs, startedAt, silentMs, ...process }) => ({
+        processes: processes.map(({ nodeTimeoutMs, startedAt, silentMs, build, ...process }) => ({
           ...process,
+          ...build,
           nodeTimeout: durationFromMs(nodeTimeoutMs),
           startedAt: timestampFromDate(startedAt),
           silent: durationFromMs(silentMs),

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { BUILD_ID, WORKER_DEPLOYMENT } from '../rules/bounds.js';
 
 /**
  * The settings of the control plane's processes, each with its default; read from the environment once, at the edge.
@@ -27,6 +28,13 @@ const settingsSchema = z.object({
   STEWARD_POLL_INTERVAL_MS: milliseconds(1_000),
   /** Size that optimizing aims at for the files of a table. */
   STEWARD_TARGET_FILE_BYTES: z.coerce.number().int().min(1_024).default(134_217_728),
+  /** Name of the worker deployment that a worker belongs to: it tells Temporal its build then, and is given work by that. */
+  STEWARD_WORKER_DEPLOYMENT: z
+    .string()
+    .regex(WORKER_DEPLOYMENT, 'expected a name of letters, digits, _ and -')
+    .optional(),
+  /** The worker's build; by default made of the workflow code. Counts only with STEWARD_WORKER_DEPLOYMENT. */
+  STEWARD_BUILD_ID: z.string().regex(BUILD_ID, 'expected letters, digits, ., _, + and -').optional(),
   /** host:port at which a worker or coordinator shows Prometheus what it counts; off when absent. */
   STEWARD_METRICS_LISTEN: listenAddress(),
   /** host:port at which the worker shows what Temporal's SDK counts; off when absent. */
@@ -51,6 +59,8 @@ export interface Settings {
   readonly warehouse: string;
   readonly pollIntervalMs: number;
   readonly targetFileBytes: number;
+  readonly workerDeployment: string | undefined;
+  readonly buildId: string | undefined;
   readonly metricsListen: ListenAddress | undefined;
   readonly sdkMetricsListen: ListenAddress | undefined;
 }
@@ -76,6 +86,8 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
     warehouse: values.STEWARD_WAREHOUSE,
     pollIntervalMs: values.STEWARD_POLL_INTERVAL_MS,
     targetFileBytes: values.STEWARD_TARGET_FILE_BYTES,
+    workerDeployment: values.STEWARD_WORKER_DEPLOYMENT,
+    buildId: values.STEWARD_BUILD_ID,
     metricsListen: values.STEWARD_METRICS_LISTEN,
     sdkMetricsListen: values.STEWARD_SDK_METRICS_LISTEN,
   };

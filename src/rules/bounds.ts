@@ -33,6 +33,9 @@ export const MAX_SUBTASKS = 16;
 export const TABLE_NAME = DATABASE_NAME;
 export const OPTIMIZER_GROUP_NAME = NODE_NAME;
 export const CONTAINER_NAME = NODE_NAME;
+/** Temporal puts deployment and build into one word, with a dot or a colon between them. */
+export const WORKER_DEPLOYMENT = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
+export const BUILD_ID = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$/;
 export const RESOURCE_NAME = REQUEST_NAME;
 export const MAX_TABLE_COLUMNS = 1_000;
 export const COLUMN_NAME = /^\P{Cc}{1,128}$/u;

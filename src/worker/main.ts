@@ -1,5 +1,12 @@
 import { Client, Connection } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, type TelemetryOptions, Worker } from '@temporalio/worker';
+import {
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  type TelemetryOptions,
+  Worker,
+  type WorkerDeploymentOptions,
+} from '@temporalio/worker';
 import { createEnsureKeepersActivities } from '../../activities/ensure-keepers.js';
 import { createHealActivities } from '../../activities/heal.js';
 import { createJobActivities } from '../../activities/jobs.js';
@@ -10,7 +17,7 @@ import { createRegionActivities } from '../../activities/regions.js';
 import { createSweepActivities } from '../../activities/sweep.js';
 import { createSweepJobsActivities } from '../../activities/sweep-jobs.js';
 import { createStrayActivities } from '../../activities/sweep-optimizers.js';
-import { catalogId, openCatalog } from '../catalog/catalog.js';
+import { catalogId, openCatalog, requireMigrated } from '../catalog/catalog.js';
 import { ReferenceJobEngine } from '../engines/reference/jobs.js';
 import { ReferenceOptimizerEngine } from '../engines/reference/optimizers.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
@@ -22,6 +29,7 @@ import { readTransport } from '../model/transport.js';
 import { runProcess } from '../process.js';
 import { Credentials } from '../rpc/credentials.js';
 import { NodeClients } from '../rpc/node-clients.js';
+import type { WorkerBuild } from '../rules/worker-builds.js';
 import { Telling } from '../telling.js';
 import { isCommitting, startCommitTable } from '../temporal/commit-table.js';
 import { temporalConfig } from '../temporal/connection.js';
@@ -29,10 +37,12 @@ import { Payloads } from '../temporal/payloads.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
 import { aroundActivity } from './activity-context.js';
+import { workerBuild } from './build.js';
 import { loadContainers } from './containers.js';
 import { startKeeperBy } from './keepers.js';
 import { isOpenBy, runsBy } from './liveness.js';
 import { operationSinks } from './operation-sinks.js';
+import { BuildSuccession } from './succession.js';
 import { workflowBundle } from './workflow-bundle.js';
 
 /** The Temporal worker process: runs workflows and activities until it is told to stop, then lets them finish. */
@@ -51,6 +61,7 @@ await runProcess('worker', async (log, stopping) => {
   const created = await ensureSchedules(onlooker, settings.taskQueue);
   if (created.length > 0) log.info({ created }, 'schedules created');
   const catalog = openCatalog(settings, { name: 'steward-worker', onError: countCatalogError });
+  await requireMigrated(catalog);
   const clients = new NodeClients(settings.rpcDeadlineMs, credentials);
 
   const optimizers = new ReferenceOptimizerEngine(clients);
@@ -72,12 +83,15 @@ await runProcess('worker', async (log, stopping) => {
     runs: runsBy(onlooker),
     log: createLogger('jobs'),
   };
+  const bundle = workflowBundle(payloads);
+  const build = workerBuild(settings, bundle);
   const worker = await Worker.create({
     connection,
     namespace,
     taskQueue: settings.taskQueue,
-    workflowBundle: { codePath: workflowBundle(payloads) },
+    workflowBundle: { codePath: bundle },
     dataConverter: payloads.ofWorker,
+    ...(build && { workerDeploymentOptions: versioned(build) }),
     activities: {
       ...createRegionActivities(dependencies),
       ...createSweepActivities(dependencies),
@@ -111,11 +125,13 @@ await runProcess('worker', async (log, stopping) => {
     maxConcurrentActivityTaskExecutions: 50,
   });
   const run = worker.run();
-  const telling = new Telling(catalog, 'worker', settings, log);
+  const telling = new Telling(catalog, 'worker', settings, log, build);
+  const successor = build && new BuildSuccession(client, catalog, build, worker.options.identity, log);
   const end = async () => {
     try {
       await run;
     } finally {
+      await successor?.stop();
       await metrics?.close();
       await telling.stop();
       clients.close();
@@ -126,12 +142,32 @@ await runProcess('worker', async (log, stopping) => {
       await clientConnection.close();
     }
   };
-  void stopping.then(() => worker.shutdown());
+  void stopping.then(() => {
+    void successor?.stop();
+    worker.shutdown();
+  });
   return {
-    ready: { taskQueue: settings.taskQueue, namespace, ...(metrics && { metrics: metrics.url }) },
+    ready: {
+      taskQueue: settings.taskQueue,
+      namespace,
+      ...build,
+      ...(metrics && { metrics: metrics.url }),
+    },
     ended: end(),
   };
 });
+
+/**
+ * Open workflows go over to the build that is made current: they outlive builds, so no build has to be kept running until
+ * the last one has ended. Recorded histories (test/replay) prove that they can.
+ */
+function versioned({ deployment: deploymentName, buildId }: WorkerBuild): WorkerDeploymentOptions {
+  return {
+    version: { deploymentName, buildId },
+    useWorkerVersioning: true,
+    defaultVersioningBehavior: 'AUTO_UPGRADE',
+  };
+}
 
 function sdkMetrics(listen: ListenAddress | undefined): TelemetryOptions {
   if (listen === undefined) return {};

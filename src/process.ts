@@ -1,5 +1,7 @@
 import { createLogger, type Logger } from './log.js';
 import { WrongTransport } from './model/transport.js';
+import { OccasionalLog } from './rpc/occasional-log.js';
+import { flushTraces, startTracing } from './tracing/tracing.js';
 
 /** What a process of Steward is made of, once it serves. */
 export interface Served {
@@ -12,7 +14,9 @@ export interface Served {
 /**
  * Runs the body of a process: starts it, tells that it is ready, stops it on SIGTERM or SIGINT (and, with
  * `--exit-with-parent`, when stdin closes). A process that cannot start says why in one line and exits with 1, or with 2
- * when its transport settings are wrong.
+ * when its transport settings are wrong. Before it ends, its spans are sent.
+ *
+ * @param name of the program and, when there are several of it, which one: `node node-1`
  */
 export async function runProcess(
   name: string,
@@ -30,10 +34,16 @@ export async function runProcess(
     process.stdin.once('end', stop);
     process.stdin.once('error', stop);
   }
+  const [service, instance] = name.split(' ');
+  const occasionally = new OccasionalLog(log);
   try {
+    await startTracing({ service: `steward-${service}`, instance }, (problem) =>
+      occasionally.warn('something is wrong with the traces', { problem }),
+    );
     const { ready, ended } = await start(log, stopping);
     process.stdout.write(`${JSON.stringify({ ready: true, ...ready })}\n`);
     await ended;
+    await flushTraces();
     process.exit(0);
   } catch (error) {
     if (error instanceof WrongTransport) {
@@ -41,6 +51,7 @@ export async function runProcess(
       process.exit(2);
     }
     log.fatal({ err: error }, `${name} stopped: ${error instanceof Error ? error.message : String(error)}`);
+    await flushTraces();
     process.exit(1);
   }
 }

@@ -1,4 +1,5 @@
 import { runSteward } from './run.js';
+import { tracedCommand } from './traced-command.js';
 
 /** The `steward` command. */
 
@@ -8,4 +9,4 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-process.exitCode = await runSteward(process.argv.slice(2));
+await tracedCommand(() => runSteward(process.argv.slice(2)));

@@ -18,6 +18,7 @@ import { addTableCommands } from './commands/table.js';
 import { addTopCommand } from './commands/top.js';
 import { addWorkerCommands } from './commands/worker.js';
 import { EXIT_CODES, failureOf, reportFailure } from './failure.js';
+import { nameCommand } from './traced-command.js';
 
 /**
  * Runs a command line and answers the exit code: 0 done; 1 failed; 2 bad usage or input; 3 refused, held by another;
@@ -47,6 +48,7 @@ export function stewardProgram(): Command {
     .helpCommand(false)
     .exitOverride()
     .showSuggestionAfterError()
+    .hook('preAction', (_, command) => nameCommand(command))
     // The message comes once, from `reportFailure`.
     .configureOutput({ outputError: () => {} })
     .addHelpText(

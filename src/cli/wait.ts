@@ -1,4 +1,5 @@
 import type { OperationHandle } from '../client/index.js';
+import { untraced } from '../tracing/tracing.js';
 import type { OperationEnd } from './documents.js';
 import { OperationError } from './failure.js';
 import { ProgressLine } from './progress.js';
@@ -46,7 +47,7 @@ async function waitOrDetach<T>(
   const watching = new AbortController();
   const line = new ProgressLine(label);
   const watched = process.stderr.isTTY
-    ? handle.watch((description) => line.show(description), { signal: watching.signal })
+    ? untraced(() => handle.watch((description) => line.show(description), { signal: watching.signal }))
     : Promise.resolve();
   try {
     return { outcome: 'DONE', result: await handle.result({ timeoutMs: timeout, signal: detached }) };

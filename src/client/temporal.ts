@@ -14,6 +14,7 @@ import {
 } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import { stewardActor, stewardDatabase, stewardResource } from '../../workflows/search-attributes.js';
 import type { Holder, HoldingWorkflow } from '../rules/words.js';
+import { clientInterceptors } from '../temporal/client-spans.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { Payloads } from '../temporal/payloads.js';
 import { describeHolder, StewardError } from './errors.js';
@@ -87,10 +88,12 @@ export class Temporal {
 
   /** @throws StewardError UNAVAILABLE when the server does not answer */
   static async connect(target: TemporalTarget, taskQueue: string): Promise<Temporal> {
+    const interceptors = await clientInterceptors();
     if ('connection' in target) {
       const { connection, namespace = 'default' } = target;
       const payloads = readable(() => Payloads.of(target.payloadKeysFile));
-      const client = new Client({ connection, namespace, dataConverter: payloads.ofClient });
+      const dataConverter = payloads.ofClient;
+      const client = new Client({ connection, namespace, dataConverter, interceptors });
       return new Temporal(client, 'Temporal', taskQueue, { payloads });
     }
     const config = readable(() => (target.plain ? PLAIN : temporalConfig()));
@@ -104,7 +107,8 @@ export class Temporal {
         connectTimeout: CONNECT_TIMEOUT_MS,
       });
       const namespace = target.namespace ?? config.namespace;
-      const client = new Client({ connection, namespace, dataConverter: payloads.ofClient });
+      const dataConverter = payloads.ofClient;
+      const client = new Client({ connection, namespace, dataConverter, interceptors });
       return new Temporal(client, name, taskQueue, { connection, payloads });
     } catch (error) {
       payloads.close();

@@ -63,8 +63,10 @@ export class Operations {
       const highest = raised.get(resource) ?? this.ledger.highestEpoch(resource);
       if (epoch < highest) return staleEpochStatus(id, resource, epoch, highest);
       const digest = digestOf(request);
-      const known = (accepted.get(id) ?? this.queues.find(id))?.pending ?? this.ledger.find(id);
+      const running = accepted.get(id) ?? this.queues.find(id);
+      const known = running?.pending ?? this.ledger.find(id);
       if (known !== undefined) {
+        running?.span.asked();
         if (known.digest === digest) return 'outcome' in known ? recordedStatus(id, known) : id;
         return invalidStatus(id, `operation ${id} is known with another request: make a new attempt`);
       }
@@ -122,15 +124,16 @@ export class Operations {
       pending.epoch < raised.get(pending.resource)!;
     const waiting = [...raised].flatMap(([resource, epoch]) => this.queues.overtaken(resource, epoch));
     const overtaken = [...waiting, ...live.filter(isOvertaken)];
+    const ends = overtaken.map((operation) => ({
+      operation,
+      outcome: supersededBy(raised.get(operation.pending.resource)!, this.ledger.now()),
+    }));
     this.ledger.accept(
       live.map(({ pending }) => pending),
-      overtaken.map(({ pending }) => ({
-        operation: pending,
-        outcome: supersededBy(raised.get(pending.resource)!, this.ledger.now()),
-      })),
+      ends.map(({ operation, outcome }) => ({ operation: operation.pending, outcome })),
     );
     this.queues.add(live.filter((operation) => !isOvertaken(operation)));
-    for (const operation of overtaken) this.queues.drop(operation);
+    for (const { operation, outcome } of ends) this.queues.drop(operation, outcome);
   }
 }
 

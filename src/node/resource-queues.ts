@@ -2,6 +2,7 @@ import { callContext, onBehalfOf } from '../call-context.js';
 import type { Logger } from '../log.js';
 import type { Ledger } from './ledger.js';
 import { isCancellable, type PendingOperation, type Progress, type Result } from './operation.js';
+import { OperationSpan } from './operation-span.js';
 import type { Turns } from './turns.js';
 
 /** Why the signal of a running operation was aborted. */
@@ -25,6 +26,7 @@ export class LiveOperation {
   readonly abort = new AbortController();
   /** On whose behalf it was accepted; unknown after a restart. */
   readonly caller = callContext();
+  readonly span: OperationSpan;
   phase: 'QUEUED' | 'RUNNING' = 'QUEUED';
   progress: Progress;
 
@@ -34,7 +36,13 @@ export class LiveOperation {
       settle = resolve;
     });
     this.settle = settle;
+    this.span = new OperationSpan(pending);
     this.progress = pending.progress;
+  }
+
+  /** Runs work, and all that it starts, on behalf of who wanted the operation. */
+  onBehalfOfCaller<T>(work: () => T): T {
+    return onBehalfOf(this.caller, () => this.span.within(work));
   }
 
   /** Moves the progress on; never back. */
@@ -106,9 +114,10 @@ export class ResourceQueues {
   }
 
   /** Lets go of an operation that had not started and whose end the ledger has recorded. */
-  drop(operation: LiveOperation): void {
+  drop(operation: LiveOperation, result: Result): void {
     this.#leaveQueue(operation);
     this.#forget(operation);
+    operation.span.end(result);
   }
 
   /** Asks an operation to end as FAIL(CANCELED); what takes something away ignores it. */
@@ -128,6 +137,7 @@ export class ResourceQueues {
     this.turns.stop();
     for (const operation of this.#live.values()) operation.abort.abort(new Interrupted('STOPPING'));
     await Promise.all(this.#workers);
+    for (const { span } of this.#live.values()) span.end();
   }
 
   async #work(resource: string): Promise<void> {
@@ -141,6 +151,7 @@ export class ResourceQueues {
         // While it waited for its turn it may have been canceled or overtaken, and is then not in the queue any more.
         if (queue[0] !== operation || this.#stopping) continue;
         operation.phase = 'RUNNING';
+        operation.span.began();
         const result = await this.#run(operation);
         if (result === undefined) return;
         await this.#end(operation, result);
@@ -154,7 +165,7 @@ export class ResourceQueues {
 
   async #run(operation: LiveOperation): Promise<Result | undefined> {
     try {
-      return await onBehalfOf(operation.caller, () => this.perform(operation));
+      return await operation.onBehalfOfCaller(() => this.perform(operation));
     } catch (error) {
       if (error instanceof Interrupted) {
         if (error.by === 'STOPPING') return undefined;
@@ -172,10 +183,11 @@ export class ResourceQueues {
     await this.ledger.end(operation.pending, result, operation.progress);
     this.#forget(operation);
     const ended = { operation: operation.pending.id, ...result };
-    onBehalfOf(operation.caller, () => {
+    operation.onBehalfOfCaller(() => {
       if (result.state === 'FAIL') this.log.warn(ended, 'operation failed');
       else this.log.debug(ended, 'operation done');
     });
+    operation.span.end(result);
   }
 
   #leaveQueue(operation: LiveOperation): boolean {

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { readCommandLine } from '../command-line.js';
 import { runProcess } from '../process.js';
 import { Credentials } from '../rpc/credentials.js';
+import { flushTraces } from '../tracing/tracing.js';
 import { type End, Optimizer } from './optimizer.js';
 import { readOptions, USAGE } from './options.js';
 import { Place, PlaceRefused } from './place.js';
@@ -33,8 +34,9 @@ await runProcess(`optimizer ${options.resourceId}`, async (log, stopping) => {
     setTimeout(() => process.exit(EXIT_CODES.STOPPED), STOP_LIMIT_MS).unref();
     optimizer.stop();
   });
-  const ended = optimizer.ended.then((end) => {
+  const ended = optimizer.ended.then(async (end) => {
     log.info({ end }, 'ended');
+    await flushTraces();
     process.exit(EXIT_CODES[end]);
   });
   return { ready: { resource: options.resourceId, launch: options.launch, pid: process.pid }, ended };

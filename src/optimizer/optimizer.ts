@@ -7,6 +7,7 @@ import { flushPath } from '../durable-file.js';
 import type { Logger } from '../log.js';
 import { isAlive, type ProcessIdentity } from '../process-identity.js';
 import type { Credentials } from '../rpc/credentials.js';
+import { annotate, inSpan } from '../tracing/tracing.js';
 import { PARTIAL } from '../warehouse/whole-files.js';
 import { CoordinatorLink, Refused, ToldToEnd } from './coordinator-link.js';
 import { MergeError, Merger } from './merge.js';
@@ -174,7 +175,8 @@ export class Optimizer {
     if (this.#inHand.has(name)) return false;
     this.#inHand.add(name);
     try {
-      await this.#carryOut(task);
+      const about = { 'steward.task': task.taskId, 'steward.attempt': task.attempt };
+      await inSpan('merge', about, () => this.#carryOut(task));
       return true;
     } finally {
       this.#inHand.delete(name);
@@ -194,6 +196,7 @@ export class Optimizer {
     if (entry === undefined) {
       await this.#hold('acked');
       entry = { taskId, attempt, location, result: await this.#merge(running) };
+      annotate({ 'steward.outcome': 'error' in entry.result ? 'FAIL' : 'SUCCESS' });
       await this.#hold('renamed');
       this.#outbox.put(entry);
     }

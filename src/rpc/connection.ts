@@ -2,6 +2,7 @@ import { Code, ConnectError, type Interceptor, type Transport } from '@connectrp
 import { createConnectTransport, createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { MAX_RESPONSE_BYTES } from '../model/transport.js';
 import { sendCallContext } from './baggage.js';
+import { sendTrace } from './call-spans.js';
 import { type Credentials, present } from './credentials.js';
 import { isLoopback } from './plain-text.js';
 import { explainTrust } from './trust.js';
@@ -33,7 +34,7 @@ export class RpcConnection {
       baseUrl: url,
       sessionManager: this.#sessions,
       readMaxBytes: MAX_RESPONSE_BYTES,
-      interceptors: [sendCallContext, ...interceptors, authenticate(url, credentials)],
+      interceptors: [sendTrace, sendCallContext, ...interceptors, authenticate(url, credentials)],
       ...(deadlineMs !== undefined && { defaultTimeoutMs: deadlineMs }),
     };
     this.transport =

@@ -16,6 +16,7 @@ import { type ConnectNodeAdapterOptions, connectNodeAdapter } from '@connectrpc/
 import type { Logger } from '../log.js';
 import { MAX_HEADER_BYTES, MAX_RESPONSE_BYTES } from '../model/transport.js';
 import { takeCallContext } from './baggage.js';
+import { takeTrace } from './call-spans.js';
 import { Connections } from './connections.js';
 import { type Credentials, present } from './credentials.js';
 import { OccasionalLog } from './occasional-log.js';
@@ -73,7 +74,7 @@ export class RpcServer {
     this.#connections = new Connections(limits, this.#log);
     const adapter = connectNodeAdapter({
       ...handler,
-      interceptors: [takeCallContext, ...(handler.interceptors ?? [])],
+      interceptors: [takeTrace, takeCallContext, ...(handler.interceptors ?? [])],
       // Those who call each other are near: compressing costs more time than it saves.
       compressMinBytes: 1 << 20,
       readMaxBytes: limits.maxRequestBytes,

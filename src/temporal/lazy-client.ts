@@ -1,4 +1,5 @@
 import { Client, Connection } from '@temporalio/client';
+import { clientInterceptors } from './client-spans.js';
 import { temporalConfig } from './connection.js';
 import type { Payloads } from './payloads.js';
 
@@ -6,27 +7,29 @@ import type { Payloads } from './payloads.js';
 export class LazyClient {
   constructor(private readonly payloads: Payloads) {}
 
-  #opened: { readonly client: Client; readonly connection: Connection } | undefined;
+  #opened: Promise<{ readonly client: Client; readonly connection: Connection }> | undefined;
 
   /** Asks Temporal; fails when it does not answer in time. */
   async ask<T>(deadlineMs: number, question: (client: Client) => Promise<T>): Promise<T> {
-    const { client, connection } = this.#open();
+    this.#opened ??= this.#open().catch((error: unknown) => {
+      // The next question tries again.
+      this.#opened = undefined;
+      throw error;
+    });
+    const { client, connection } = await this.#opened;
     return connection.withDeadline(Date.now() + deadlineMs, () => question(client));
   }
 
   async close(): Promise<void> {
-    await this.#opened?.connection.close();
+    const opened = await this.#opened;
+    await opened?.connection.close();
   }
 
-  #open() {
-    if (this.#opened === undefined) {
-      const { connectionOptions, namespace } = temporalConfig();
-      const connection = Connection.lazy(connectionOptions);
-      this.#opened = {
-        connection,
-        client: new Client({ connection, namespace, dataConverter: this.payloads.ofClient }),
-      };
-    }
-    return this.#opened;
+  async #open() {
+    const { connectionOptions, namespace } = temporalConfig();
+    const interceptors = await clientInterceptors();
+    const connection = Connection.lazy(connectionOptions);
+    const dataConverter = this.payloads.ofClient;
+    return { connection, client: new Client({ connection, namespace, dataConverter, interceptors }) };
   }
 }

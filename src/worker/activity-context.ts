@@ -4,6 +4,7 @@ import type { ActivityExecuteInput, ActivityInterceptors } from '@temporalio/wor
 import { ACTOR_HEADER } from '../../workflows/actor-header.js';
 import { type CallContext, onBehalfOf } from '../call-context.js';
 import { noteBlocked, noteUnblocked } from '../metrics/blocked.js';
+import { annotate } from '../tracing/tracing.js';
 
 /** Around every attempt of an activity: what it logs and asks of nodes names the workflow, and what blocks it is counted. */
 export function aroundActivity(context: Context): ActivityInterceptors {
@@ -12,8 +13,14 @@ export function aroundActivity(context: Context): ActivityInterceptors {
     inbound: {
       async execute(input, next) {
         const key = `${info.workflowExecution?.workflowId}/${info.workflowExecution?.runId}/${info.activityId}`;
+        const behalf = contextOf(info, input);
+        annotate({
+          'steward.attempt': info.attempt,
+          ...(behalf.node !== undefined && { 'steward.node': behalf.node }),
+          ...(behalf.actor !== undefined && { 'steward.actor': behalf.actor }),
+        });
         try {
-          const result = await onBehalfOf(contextOf(info, input), () => next(input));
+          const result = await onBehalfOf(behalf, () => next(input));
           noteUnblocked(key);
           return result;
         } catch (error) {

@@ -31,11 +31,13 @@ import { Credentials } from '../rpc/credentials.js';
 import { NodeClients } from '../rpc/node-clients.js';
 import type { WorkerBuild } from '../rules/worker-builds.js';
 import { Telling } from '../telling.js';
+import { clientInterceptors } from '../temporal/client-spans.js';
 import { isCommitting, startCommitTable } from '../temporal/commit-table.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { Payloads } from '../temporal/payloads.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
+import { isTraced } from '../tracing/tracing.js';
 import { aroundActivity } from './activity-context.js';
 import { workerBuild } from './build.js';
 import { loadContainers } from './containers.js';
@@ -56,8 +58,9 @@ await runProcess('worker', async (log, stopping) => {
   const clientConnection = await Connection.connect(connectionOptions);
   await ensureSearchAttributes(clientConnection, namespace);
   const server = { connection: clientConnection, namespace };
-  const client = new Client({ ...server, dataConverter: payloads.ofClient });
-  const onlooker = new Client({ ...server, dataConverter: payloads.ofOnlooker });
+  const interceptors = await clientInterceptors();
+  const client = new Client({ ...server, dataConverter: payloads.ofClient, interceptors });
+  const onlooker = new Client({ ...server, dataConverter: payloads.ofOnlooker, interceptors });
   const created = await ensureSchedules(onlooker, settings.taskQueue);
   if (created.length > 0) log.info({ created }, 'schedules created');
   const catalog = openCatalog(settings, { name: 'steward-worker', onError: countCatalogError });
@@ -85,6 +88,7 @@ await runProcess('worker', async (log, stopping) => {
   };
   const bundle = workflowBundle(payloads);
   const build = workerBuild(settings, bundle);
+  const spans = isTraced() ? await import('./run-spans.js') : undefined;
   const worker = await Worker.create({
     connection,
     namespace,
@@ -115,8 +119,8 @@ await runProcess('worker', async (log, stopping) => {
         log: createLogger('heal'),
       }),
     },
-    sinks: operationSinks,
-    interceptors: { activity: [aroundActivity] },
+    sinks: operationSinks(spans?.tellRun),
+    interceptors: { activity: [...(spans?.activitySpans ?? []), aroundActivity] },
     // A killed worker's next workflow task waits for its sticky queue: keep that short.
     stickyQueueScheduleToStartTimeout: '1s',
     shutdownGraceTime: '5s',

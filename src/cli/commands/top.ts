@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { StewardClient } from '../../client/index.js';
+import { untraced } from '../../tracing/tracing.js';
 import { withClient } from '../connection.js';
 import type { TopDocument } from '../documents.js';
 import { type ConnectionOptions, connects, example } from '../options.js';
@@ -17,7 +18,7 @@ export function addTopCommand(program: Command): void {
       .action((options: ConnectionOptions & { readonly once?: boolean }) =>
         withClient(options, async (client) => {
           if (process.stdout.isTTY && process.stdin.isTTY && !options.once && !options.json) {
-            await live(client);
+            await untraced(() => live(client));
             return;
           }
           const overview = await client.overview();

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Logger } from '../../log.js';
 import { signalProcess } from '../../process-identity.js';
 import { type TaskGroupLocation, taskGroupPath } from '../../rules/operation-id.js';
+import { inSpan } from '../../tracing/tracing.js';
 import { type EffectContext, EffectError, type Facility, type Recovered } from '../facility.js';
 import type { Faults } from '../faults.js';
 import type { Ledger } from '../ledger.js';
@@ -243,7 +244,8 @@ export class TaskGroupFacility implements Facility<TaskGroupRequest> {
     }
     if (record.acknowledgedAtMs !== undefined) return;
     this.#reporting.start(path, async (signal) => {
-      const answer = await coordinator.notify(record, signal, log);
+      const about = { 'steward.resource': `task-group/${path}`, 'steward.epoch': record.execution };
+      const answer = await inSpan('report task-group', about, () => coordinator.notify(record, signal, log));
       this.#records.change(record, (known) => ({ ...known, acknowledgedAtMs: Date.now() }));
       log.debug({ answer }, 'the coordinator has acknowledged the end');
     });

@@ -21,7 +21,7 @@ export class LazyClient {
   }
 
   async close(): Promise<void> {
-    const opened = await this.#opened;
+    const opened = await this.#opened?.catch(() => undefined);
     await opened?.connection.close();
   }
 

@@ -78,7 +78,8 @@ export function startSdk({ service, instance }: TracedProcess, warn: (problem: s
 /** What failed is told as JSON, with its stack. */
 function reasonIn(message: string): string {
   try {
-    return String((JSON.parse(message) as { readonly message?: unknown }).message ?? message);
+    const { message: reason } = JSON.parse(message) as { readonly message?: unknown };
+    return typeof reason === 'string' ? reason : message;
   } catch {
     return message;
   }

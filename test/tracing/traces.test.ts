@@ -232,7 +232,7 @@ test('no secret stands in what was sent, and what processes ask by themselves be
 
 test('a deletion that a node goes on with after it was killed belongs to the call that asks again', async () => {
   const node = steward.node('node-3');
-  await node.restart({ args: ['--delete-file-ms=400'] });
+  await node.restart({ args: ['--delete-file-ms=250'] });
   await steward.database('resumed', 1);
   const deleting = cli(['database', 'delete', 'resumed', '--yes']);
   await deletionsUnderWay(steward, ['node-3'], await groupsOf('resumed'));

@@ -1,6 +1,7 @@
 import { Kysely, type Migration, Migrator, PostgresDialect, sql, type Transaction } from 'kysely';
 import pg from 'pg';
 import type { Settings } from '../model/settings.js';
+import { connectionsTo, type DatabaseAddress, explainConnecting } from './connection.js';
 import { migrations } from './migrations.js';
 import type { CatalogTables } from './schema.js';
 
@@ -12,7 +13,7 @@ const INT8_OID = 20;
 
 /** A pool of connections to the catalog. Nothing is opened before the first query; `destroy()` closes all. */
 export function openCatalog(
-  settings: Pick<Settings, 'databaseUrl' | 'lockTimeoutMs' | 'statementTimeoutMs'>,
+  settings: DatabaseAddress & Pick<Settings, 'lockTimeoutMs' | 'statementTimeoutMs'>,
   options: {
     readonly connections?: number;
     readonly name: string;
@@ -21,7 +22,7 @@ export function openCatalog(
   },
 ): Catalog {
   const pool = new pg.Pool({
-    connectionString: settings.databaseUrl,
+    Client: connectionsTo(settings),
     application_name: options.name,
     max: options.connections ?? 10,
     connectionTimeoutMillis: 5_000,
@@ -37,7 +38,15 @@ export function openCatalog(
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
   return new Kysely<CatalogTables>({
-    dialect: new PostgresDialect({ pool }),
+    dialect: new PostgresDialect({
+      pool: {
+        connect: () =>
+          pool.connect().catch((error: unknown) => {
+            throw explainConnecting(error, settings);
+          }),
+        end: () => pool.end(),
+      },
+    }),
     log: (event) => {
       if (event.level === 'error') options.onError?.(event.error);
     },

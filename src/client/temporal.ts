@@ -17,6 +17,7 @@ import type { Holder, HoldingWorkflow } from '../rules/words.js';
 import { clientInterceptors } from '../temporal/client-spans.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { Payloads } from '../temporal/payloads.js';
+import { NotTrusted, reaching } from '../temporal/reaching.js';
 import { describeHolder, StewardError } from './errors.js';
 
 /** How payloads are read and written. */
@@ -101,17 +102,19 @@ export class Temporal {
     const address = target.address ?? config.connectionOptions.address ?? '127.0.0.1:7233';
     const name = `Temporal at ${address}`;
     try {
-      const connection = await Connection.connect({
-        ...config.connectionOptions,
-        address,
-        connectTimeout: CONNECT_TIMEOUT_MS,
-      });
+      const options = { ...config.connectionOptions, address };
+      const connection = await reaching(options, () =>
+        Connection.connect({ ...options, connectTimeout: CONNECT_TIMEOUT_MS }),
+      );
       const namespace = target.namespace ?? config.namespace;
       const dataConverter = payloads.ofClient;
       const client = new Client({ connection, namespace, dataConverter, interceptors });
       return new Temporal(client, name, taskQueue, { connection, payloads });
     } catch (error) {
       payloads.close();
+      if (error instanceof NotTrusted) throw new StewardError('REJECTED', error.message, { cause: error });
+      const told = StewardError.from(error, name);
+      if (told.code === 'REJECTED') throw told;
       throw new StewardError('UNAVAILABLE', `${name} cannot be reached: see whether it runs`, {
         cause: error,
       });

@@ -48,6 +48,8 @@ export interface ListenAddress {
 
 export interface Settings {
   readonly databaseUrl: string;
+  /** Where it was read, and is read again for new connections; undefined when it came from DATABASE_URL. */
+  readonly databaseUrlFile: string | undefined;
   readonly taskQueue: string;
   readonly rpcDeadlineMs: number;
   readonly creationTimeoutMs: number;
@@ -75,6 +77,7 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
   const values = parsed.data;
   return {
     databaseUrl: values.DATABASE_URL,
+    databaseUrlFile: databaseUrlFile(environment),
     taskQueue: values.STEWARD_TASK_QUEUE,
     rpcDeadlineMs: values.STEWARD_RPC_DEADLINE_MS,
     creationTimeoutMs: values.STEWARD_CREATION_TIMEOUT_MS,
@@ -98,13 +101,20 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
  * the file and nothing of its content.
  */
 function withDatabaseUrl(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const { DATABASE_URL: url, DATABASE_URL_FILE: file } = environment;
-  if (url !== undefined || file === undefined || file === '') return environment;
+  const file = databaseUrlFile(environment);
+  if (file === undefined) return environment;
   try {
     return { ...environment, DATABASE_URL: readFileSync(file, 'utf8').trim() };
   } catch (cause) {
     throw new Error(`wrong environment: DATABASE_URL_FILE: ${file} cannot be read`, { cause });
   }
+}
+
+function databaseUrlFile({
+  DATABASE_URL: url,
+  DATABASE_URL_FILE: file,
+}: NodeJS.ProcessEnv): string | undefined {
+  return url !== undefined || file === '' ? undefined : file;
 }
 
 function milliseconds(fallback: number) {

@@ -7,6 +7,7 @@ import { Credentials } from '../rpc/credentials.js';
 import { NodeClients } from '../rpc/node-clients.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { Payloads } from '../temporal/payloads.js';
+import { reaching } from '../temporal/reaching.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
 import { catchUpWithNodes, type Restored } from './after-restore.js';
@@ -41,7 +42,9 @@ export async function setUp(options: { readonly afterRestore: boolean }): Promis
   const settings = readSettings();
   const payloads = new Payloads();
   const { connectionOptions, namespace } = temporalConfig();
-  const connection = await Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_TIMEOUT });
+  const connection = await reaching(connectionOptions, () =>
+    Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_TIMEOUT }),
+  );
   const catalog = openCatalog(settings, { name: 'steward-setup', connections: 2 });
   try {
     const client = new Client({ connection, namespace, dataConverter: payloads.ofOnlooker });

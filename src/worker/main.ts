@@ -35,6 +35,7 @@ import { clientInterceptors } from '../temporal/client-spans.js';
 import { isCommitting, startCommitTable } from '../temporal/commit-table.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { Payloads } from '../temporal/payloads.js';
+import { reaching } from '../temporal/reaching.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
 import { isTraced } from '../tracing/tracing.js';
@@ -54,8 +55,8 @@ await runProcess('worker', async (log, stopping) => {
   const payloads = new Payloads(process.env, log);
   const { connectionOptions, namespace } = temporalConfig();
   Runtime.install({ logger: temporalLogger(log), telemetryOptions: sdkMetrics(settings.sdkMetricsListen) });
-  const connection = await NativeConnection.connect(connectionOptions);
-  const clientConnection = await Connection.connect(connectionOptions);
+  const connection = await reaching(connectionOptions, () => NativeConnection.connect(connectionOptions));
+  const clientConnection = await reaching(connectionOptions, () => Connection.connect(connectionOptions));
   await ensureSearchAttributes(clientConnection, namespace);
   const server = { connection: clientConnection, namespace };
   const interceptors = await clientInterceptors();

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the secrets that docker-compose.yml mounts, in deploy/secrets or the directory given: a CA, certificates for
-# coordinator and nodes, a token, passwords. What is there is kept, so that it may be run again, and each file replaced by
+# coordinator and nodes, tokens, a key for payloads, passwords. What is there is kept, so that it may be run again, and each file replaced by
 # one of your own. Needs openssl.
 set -eu
 umask 077
@@ -34,6 +34,8 @@ random() {
   if [ ! -e "$1" ]; then openssl rand -hex 32 >"$1"; fi
 }
 random token
+random codec-token
+if [ ! -e payload-keys ]; then echo "$(date +%Y-%m-%d) $(openssl rand -base64 32)" >payload-keys; fi
 random postgres-password
 random steward-db-password
 random temporal-db-password

@@ -1,13 +1,16 @@
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { get as getSecurely } from 'node:https';
 import { createClient } from '@connectrpc/connect';
 import { readTransport } from './model/transport.js';
 import { RpcConnection } from './rpc/connection.js';
-import { Credentials } from './rpc/credentials.js';
+import { Credentials, present } from './rpc/credentials.js';
 import { CatalogService } from './rpc/gen/steward/coordinator/v1/catalog_pb.js';
 import { NodeService } from './rpc/gen/steward/worker/v1/node_pb.js';
 
 /**
- * `health.js coordinator|node|worker <url>`: asks a process what others ask it, with the same certificates and token. Exits
- * with 0 when it was answered, else with 1 and the reason in one line; for the health checks of containers.
+ * `health.js coordinator|node|worker|codec-server <url>`: asks a process what others ask it, with the same certificates and
+ * token. Exits with 0 when it was answered, else with 1 and the reason in one line; for the health checks of containers.
  */
 const DEADLINE_MS = 3_000;
 
@@ -18,10 +21,9 @@ const checks = {
   node: (url: string) =>
     withConnection(url, (connection) => createClient(NodeService, connection.transport).getNodeInfo({})),
   /** The page of its metrics. */
-  async worker(url: string) {
-    const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(DEADLINE_MS) });
-    if (!ok) throw new Error(`${url} answers ${status}`);
-  },
+  worker: serves,
+  /** The page that asks for the token. */
+  'codec-server': serves,
 } satisfies Record<string, (url: string) => Promise<unknown>>;
 
 try {
@@ -34,6 +36,16 @@ try {
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(1);
+}
+
+async function serves(url: string): Promise<void> {
+  const { tls } = new Credentials(readTransport());
+  const signal = AbortSignal.timeout(DEADLINE_MS);
+  const asked = url.startsWith('https:')
+    ? getSecurely(url, { ...present(tls), signal })
+    : get(url, { signal });
+  const [{ statusCode }] = (await once(asked, 'response')) as [IncomingMessage];
+  if (statusCode !== 200) throw new Error(`${url} answers ${statusCode}`);
 }
 
 async function withConnection(url: string, ask: (connection: RpcConnection) => Promise<unknown>) {

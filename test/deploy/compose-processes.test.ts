@@ -1,3 +1,4 @@
+import { payloadToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { StewardClient } from '../../src/client/index.js';
 import { readTransport } from '../../src/model/transport.js';
@@ -11,7 +12,11 @@ beforeAll(async () => {
   stack = await startComposeProcesses();
   client = await StewardClient.connect({
     coordinatorUrl: stack.coordinatorUrl,
-    temporal: { address: stack.temporal.address, namespace: stack.environment['TEMPORAL_NAMESPACE'] },
+    temporal: {
+      address: stack.temporal.address,
+      namespace: stack.environment['TEMPORAL_NAMESPACE'],
+      payloadKeysFile: stack.caller['STEWARD_PAYLOAD_KEYS_FILE'],
+    },
     taskQueue: stack.environment['STEWARD_TASK_QUEUE'] ?? '',
     transport: readTransport(stack.caller),
     actor: 'tester',
@@ -43,6 +48,31 @@ test('what docker-compose.yml starts makes a database and deletes it, over TLS a
   });
   expect(await client.databases.list()).toEqual([]);
 }, 60_000);
+
+test('payloads are encrypted in Temporal, and the codec server shows them', async () => {
+  const { url, token } = stack.codecServer;
+  const { executions } = await stack.temporal.connection.workflowService.listWorkflowExecutions({
+    namespace: stack.environment['TEMPORAL_NAMESPACE']!,
+    query: "WorkflowType = 'deleteDatabase'",
+  });
+  const { history } = await stack.temporal.connection.workflowService.getWorkflowExecutionHistory({
+    namespace: stack.environment['TEMPORAL_NAMESPACE']!,
+    execution: executions[0]!.execution!,
+  });
+  const [input] = history!.events![0]!.workflowExecutionStartedEventAttributes!.input!.payloads!;
+  expect(Buffer.from(input!.metadata!['encoding']!).toString()).toBe('binary/encrypted');
+  const ask = (authorization: string) =>
+    fetch(`${url}/decode`, {
+      method: 'POST',
+      headers: { authorization },
+      body: JSON.stringify({ payloads: [payloadToJSON(input!)] }),
+    });
+  expect((await ask('')).status).toBe(401);
+  const { payloads } = (await (await ask(`Bearer ${token}`)).json()) as { payloads: { data: string }[] };
+  expect(JSON.parse(Buffer.from(payloads[0]!.data, 'base64').toString())).toMatchObject({
+    database: 'sales',
+  });
+});
 
 test('who has no token is answered nothing', async () => {
   const stranger = await StewardClient.connect({

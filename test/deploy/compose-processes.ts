@@ -17,6 +17,8 @@ export interface ComposeProcesses {
   /** What a caller outside gets: address of all coordinators, and the files that it needs to speak to them. */
   readonly coordinatorUrl: string;
   readonly caller: Readonly<Record<string, string>>;
+  /** As the Web UI asks for decrypted payloads. */
+  readonly codecServer: { readonly url: string; readonly token: string };
   /** Namespace and task queue as the file has them. */
   readonly environment: Readonly<Record<string, string>>;
   process(service: string): RunningProcess;
@@ -149,6 +151,11 @@ export async function startComposeProcesses(): Promise<ComposeProcesses> {
       caller: {
         STEWARD_TLS_CA: join(secrets, 'ca.pem'),
         STEWARD_TOKEN_FILE: join(secrets, 'token'),
+        STEWARD_PAYLOAD_KEYS_FILE: join(secrets, 'payload-keys'),
+      },
+      codecServer: {
+        url: await names.replaceIn('codec-server', 'http://localhost:8081'),
+        token: readFileSync(join(secrets, 'codec-token'), 'utf8').trim(),
       },
       environment: coordinator.environment!,
       process: (name) => running.get(name)!,

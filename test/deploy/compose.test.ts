@@ -10,6 +10,7 @@ const services = Object.entries(file.services);
 
 test('the compose file has what it needs: two coordinators and workers, three nodes, PostgreSQL, Temporal, metrics', () => {
   expect(Object.keys(file.services).sort()).toEqual([
+    'codec-server',
     'coordinator-1',
     'coordinator-2',
     'grafana',

@@ -184,7 +184,11 @@ test('a command does its work while the collector is away, or takes and never an
   holding.hold();
   try {
     for (const url of ['http://127.0.0.1:9', holding.url]) {
-      const listed = await cli(['node', 'list', '--json'], { OTEL_EXPORTER_OTLP_ENDPOINT: url });
+      const listed = await cli(['node', 'list', '--json'], {
+        OTEL_EXPORTER_OTLP_ENDPOINT: url,
+        // Of one export: the command does not wait for it.
+        OTEL_EXPORTER_OTLP_TIMEOUT: '600000',
+      });
       expect(listed).toMatchObject({ code: 0, stderr: '' });
       expect(listed.document()).toMatchObject({ nodes: expect.any(Array) });
     }

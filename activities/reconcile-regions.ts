@@ -13,7 +13,6 @@ import {
 import { NodeMismatch, NodeUnreachable, type OperationStatus } from '../src/engines/nodes.js';
 import type { RegionEngine } from '../src/engines/regions.js';
 import type { Logger } from '../src/log.js';
-import { countNodeFailure, countNodeSuccess } from '../src/metrics/node-operations.js';
 import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import type { NodeReport, OpenOperation } from '../src/rules/node-report.js';
 import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
@@ -145,7 +144,6 @@ export class RegionPass {
   async #settle(batch: readonly OpenReplica[], statuses: readonly OperationStatus[]): Promise<void> {
     const { catalog, log } = this.dependencies;
     const { nodeId } = this.node;
-    const verb = this.#nodeVerb;
     const succeeded: OpenReplica[] = [];
     const failed: (OpenReplica & { error: string })[] = [];
     for (const [index, replica] of batch.entries()) {
@@ -158,11 +156,9 @@ export class RegionPass {
       switch (status.state) {
         case 'SUCCESS':
           succeeded.push(replica);
-          countNodeSuccess(verb, nodeId, status.durationMs);
           log.info({ ...about, durationMs: status.durationMs }, `region ${this.verb}d`);
           break;
         case 'FAIL':
-          countNodeFailure(verb, nodeId);
           failed.push({ ...replica, error: `${status.code}: ${status.message}` });
           log.warn({ ...about, code: status.code, error: status.message }, `region not ${this.verb}d`);
           break;

@@ -1,4 +1,6 @@
 import { Counter, Histogram } from 'prom-client';
+import type { OperationStatus } from '../engines/nodes.js';
+import { parseOperationId } from '../rules/operation-id.js';
 import { registry } from './registry.js';
 
 const ended = new Counter({
@@ -15,11 +17,22 @@ const seconds = new Histogram({
   registers: [registry],
 });
 
-export function countNodeSuccess(verb: string, node: string, durationMs: number): void {
-  ended.inc({ verb, node, outcome: 'success' });
-  seconds.observe({ verb }, Math.max(0, durationMs) / 1000);
-}
+/** More ends than are asked for again. The oldest are forgotten first. */
+const KNOWN_ENDS = 10_000;
+/** Operations whose end was counted: a node tells it as often as it is asked. */
+const known = new Set<string>();
 
-export function countNodeFailure(verb: string, node: string): void {
-  ended.inc({ verb, node, outcome: 'fail' });
+/** Counts the operations that a node told to be over, each once. */
+export function countEnds(operationIds: readonly string[], statuses: readonly OperationStatus[]): void {
+  for (const [index, status] of statuses.entries()) {
+    const operationId = operationIds[index]!;
+    if ((status.state !== 'SUCCESS' && status.state !== 'FAIL') || known.has(operationId)) continue;
+    known.add(operationId);
+    if (known.size > KNOWN_ENDS) known.delete(known.values().next().value!);
+    const key = parseOperationId(operationId);
+    if (key === undefined) continue;
+    const { verb, nodeId: node } = key;
+    ended.inc({ verb, node, outcome: status.state === 'SUCCESS' ? 'success' : 'fail' });
+    if (status.state === 'SUCCESS') seconds.observe({ verb }, Math.max(0, status.durationMs) / 1000);
+  }
 }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../../src/local/ports.js';
 import { alertsFile, dashboardFile, documentedMetrics, metricsIn } from '../deploy/monitoring-files.js';
 import { eventually } from '../support/eventually.js';
+import { rateJob } from '../support/jobs.js';
 import { type Steward, startSteward } from '../support/steward.js';
 import { readMetrics } from './support.js';
 
@@ -57,6 +58,28 @@ test('operations are counted as they start and end, and the deletions on a node 
     expect([ended('create-region'), ended('delete-region')]).toEqual([2, 2]);
   }
   expect(page.value('steward_node_operation_seconds_count{verb="delete-region"}')).toBe(6);
+});
+
+test('the end of what was asked of nodes for optimizers and jobs is counted once, by verb', async () => {
+  const { client, directory } = steward;
+  const settings = { autoRestart: true, threadsPerOptimizer: 1, minParallelism: 1 };
+  await client.optimizerGroups.create({ name: 'counted', settings, intervalMs: 300 });
+  const job = rateJob(`${directory}/counted`, { rows: 20, taskGroups: 2 });
+  await (await client.jobs.submit({ jobId: 'counted', job })).result();
+  await eventually('they are counted', async () => {
+    const { text } = await worker();
+    const succeeded = (verb: string) =>
+      [
+        ...text.matchAll(
+          new RegExp(
+            `^steward_node_operations_ended_total\\{verb="${verb}",node="[^"]+",outcome="success"} (\\d+)$`,
+            'gm',
+          ),
+        ),
+      ].reduce((sum, [, count]) => sum + Number(count), 0);
+    return succeeded('deploy-task-group') === 2 && succeeded('request-resource') === 1;
+  });
+  expect((await worker()).value('steward_node_operation_seconds_count{verb="deploy-task-group"}')).toBe(2);
 });
 
 test('an operation that fails, and one that is refused, count as failed', async () => {

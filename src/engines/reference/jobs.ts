@@ -17,7 +17,7 @@ import type {
   TaskGroupOperation,
 } from '../jobs.js';
 import type { EngineNode, OperationStatus } from '../nodes.js';
-import { readStatus } from './operation-status.js';
+import { readStatuses } from './operation-status.js';
 
 /** Drives nodes that speak the worker contract (proto/steward/worker/v1). */
 export class ReferenceJobEngine implements JobEngine {
@@ -29,8 +29,9 @@ export class ReferenceJobEngine implements JobEngine {
       operations: operations.map(operationMessage),
     });
     const response = await this.clients.call(node, (client) => client.operations.submit(request));
-    return operations.map(({ operationId }, index) =>
-      readStatus(operationId, response.statuses[index], response.now),
+    return readStatuses(
+      operations.map(({ operationId }) => operationId),
+      response,
     );
   }
 

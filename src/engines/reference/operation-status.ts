@@ -1,4 +1,5 @@
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import { countEnds } from '../../metrics/node-operations.js';
 import {
   OperationError_Code,
   OperationState,
@@ -8,8 +9,21 @@ import {
 } from '../../rpc/gen/steward/worker/v1/operation_pb.js';
 import type { OperationStatus, Refused } from '../nodes.js';
 
+/** What a node answers of these operations, in their order. Those that are over are counted. */
+export function readStatuses(
+  operationIds: readonly string[],
+  {
+    statuses,
+    now,
+  }: { readonly statuses: readonly OperationStatusMessage[]; readonly now?: Timestamp | undefined },
+): OperationStatus[] {
+  const read = operationIds.map((id, index) => readStatus(id, statuses[index], now));
+  countEnds(operationIds, read);
+  return read;
+}
+
 /** What the contract's status of an operation says. Throws when it is the status of another one. */
-export function readStatus(
+function readStatus(
   operationId: string,
   status: OperationStatusMessage | undefined,
   now: Timestamp | undefined,

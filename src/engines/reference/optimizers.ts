@@ -15,7 +15,7 @@ import type {
   TaskAttempt,
   TaskOutcome,
 } from '../optimizers.js';
-import { readStatus } from './operation-status.js';
+import { readStatuses } from './operation-status.js';
 
 /** Drives nodes that speak the worker contract (proto/steward/worker/v1). */
 export class ReferenceOptimizerEngine implements OptimizerEngine {
@@ -26,10 +26,13 @@ export class ReferenceOptimizerEngine implements OptimizerEngine {
     operations: readonly ResourceOperation[],
   ): Promise<ResourceOperationStatus[]> {
     const request = create(SubmitRequestSchema, { node: refOf(node), operations: operations.map(toMessage) });
-    const { statuses, now } = await this.clients.call(node, (client) => client.operations.submit(request));
-    return operations.map(({ operationId }, index) => {
-      const message = statuses[index];
-      const status = readStatus(operationId, message, now);
+    const response = await this.clients.call(node, (client) => client.operations.submit(request));
+    const statuses = readStatuses(
+      operations.map(({ operationId }) => operationId),
+      response,
+    );
+    return statuses.map((status, index) => {
+      const message = response.statuses[index];
       if (status.state !== 'SUCCESS' || message?.result.case !== 'resource') return status;
       const { processId, threads, memoryMb, properties } = message.result.value;
       return { ...status, started: { processId, threads, memoryMb, properties } };

@@ -8,7 +8,7 @@ import {
 import type { NodeClients } from '../../rpc/node-clients.js';
 import type { EngineNode, OperationStatus } from '../nodes.js';
 import type { RegionEngine, RegionOnNode, RegionOperation } from '../regions.js';
-import { readStatus } from './operation-status.js';
+import { readStatuses } from './operation-status.js';
 
 /** Drives nodes that speak the worker contract (proto/steward/worker/v1). */
 export class ReferenceRegionEngine implements RegionEngine {
@@ -20,8 +20,9 @@ export class ReferenceRegionEngine implements RegionEngine {
       operations: operations.map(toMessage),
     });
     const response = await this.clients.call(node, (client) => client.operations.submit(request));
-    return operations.map(({ operationId }, index) =>
-      readStatus(operationId, response.statuses[index], response.now),
+    return readStatuses(
+      operations.map(({ operationId }) => operationId),
+      response,
     );
   }
 
@@ -30,7 +31,7 @@ export class ReferenceRegionEngine implements RegionEngine {
     const response = await this.clients.call(node, (client) =>
       client.operations.get({ node: ref, operationIds: [...operationIds] }),
     );
-    return operationIds.map((id, index) => readStatus(id, response.statuses[index], response.now));
+    return readStatuses(operationIds, response);
   }
 
   async *listRegions(node: EngineNode, catalogId: string): AsyncIterable<RegionOnNode> {

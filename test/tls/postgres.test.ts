@@ -125,7 +125,11 @@ test('who does not trust PostgreSQL, or is not trusted, is told why', async () =
   const otherCa = file('other-ca.pem', (await makeAuthority('another CA')).cert);
   const migrating = async (target: string) => {
     const catalog = openTestCatalog(target, 1);
-    return migrateCatalog(catalog).finally(() => catalog.destroy());
+    try {
+      return await migrateCatalog(catalog);
+    } finally {
+      await catalog.destroy();
+    }
   };
   const mustName = 'sslrootcert in DATABASE_URL must name its CA';
   await expect(migrating(url({ sslrootcert: undefined }))).rejects.toThrow(mustName);

@@ -42,11 +42,15 @@ const registration = z.object({
 });
 const heartbeat = z.object({ resourceId: z.string().regex(RESOURCE_NAME), token });
 const poll = z.object({ token });
-const attempt = z.object({
-  token,
+const taskAttemptFields = {
   taskId: z.string().regex(TASK_ID, 'a task id is <process>/<task>'),
   attempt: z.number().int().min(1),
-});
+};
+const attempt = z.object({ token, ...taskAttemptFields });
+const completion = z.union([
+  attempt,
+  z.object({ token: z.literal(''), resourceId: z.string().regex(RESOURCE_NAME), ...taskAttemptFields }),
+]);
 const size = z.coerce.number().int().min(0).max(MAX_ID);
 const outputs = z.array(z.object({ path: z.string().min(1).max(512), rows: size, bytes: size })).max(1);
 
@@ -93,11 +97,12 @@ export function optimizingService(
     },
 
     async completeTask(request) {
-      const asked = validated(attempt, request);
+      const asked = validated(completion, request);
       const outcome = outcomeOf(request.result);
-      const optimizer = await requireOptimizer(asked.token);
+      const resourceId =
+        'resourceId' in asked ? asked.resourceId : (await requireOptimizer(asked.token)).resourceId;
       const task = taskAttempt(asked);
-      const verdict = await completeTask(catalog, optimizer.resourceId, task, outcome);
+      const verdict = await completeTask(catalog, resourceId, task, outcome);
       if (verdict === 'STALE') throw stale(asked);
       settler.settle(task.processId);
       return {};

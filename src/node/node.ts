@@ -13,6 +13,7 @@ import { type Facilities, facilityOf, performOperations, recoverOperations } fro
 import { Faults } from './faults.js';
 import { Ledger } from './ledger.js';
 import { LedgerRegions } from './ledger-regions.js';
+import { LeftResults } from './left-results.js';
 import type { NodeIdentity } from './node-identity.js';
 import { Operations } from './operations.js';
 import { OptimizerContainer } from './optimizer-container.js';
@@ -63,7 +64,7 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
   const mergeFaults = new MergeFaults(join(options.data, MERGE_FAULTS));
   const faults = new Faults(options.coordinator === undefined ? undefined : mergeFaults);
   const places = new OptimizerPlaces(options.data);
-  const container = optimizerContainer(places, options, log);
+  const container = optimizerContainer(places, credentials, options, log);
   const taskGroups = taskGroupFacility(ledger, faults, credentials, options, log);
   const facilities: Facilities = {
     regions: new RegionFacility(store, ledger),
@@ -149,6 +150,7 @@ export async function startNode(options: NodeOptions, log: Logger): Promise<Runn
 /** A node that has a coordinator can give optimizers one to poll. */
 function optimizerContainer(
   places: OptimizerPlaces,
+  credentials: Credentials,
   { data, id, coordinator, transport, allowFaults, exitWithParent }: NodeOptions,
   log: Logger,
 ): OptimizerContainer | undefined {
@@ -156,7 +158,8 @@ function optimizerContainer(
   // A node that ends with its parent, however it ends itself, leaves no optimizer behind that would not.
   const mergeFaults = allowFaults ? join(data, MERGE_FAULTS) : undefined;
   const exitWith = exitWithParent ? identityOf(process.ppid) : undefined;
-  return new OptimizerContainer(places, {
+  const leftResults = new LeftResults(new RpcConnection(coordinator, credentials), log);
+  return new OptimizerContainer(places, leftResults, {
     data,
     nodeId: id,
     coordinator,

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { logTail, openLog } from '../local/log-file.js';
+import { Outbox } from '../optimizer/outbox.js';
 import type { Desired, Occupant, Place } from '../optimizer/place.js';
 import { RunningTasks } from '../optimizer/running-tasks.js';
 import type { ProcessIdentity } from '../process-identity.js';
 import { resourcePath } from '../rules/operation-id.js';
 import { type EffectContext, EffectError } from './facility.js';
+import type { LeftResults } from './left-results.js';
 import type { ResourceKey, ResourceStarted } from './operation.js';
 import type { OptimizerPlaces } from './optimizer-places.js';
 import {
@@ -45,6 +47,7 @@ export class OptimizerContainer {
 
   constructor(
     private readonly places: OptimizerPlaces,
+    private readonly leftResults: LeftResults,
     private readonly options: OptimizerContainerOptions,
   ) {
     this.#trash = join(options.data, 'resources-trash');
@@ -83,7 +86,7 @@ export class OptimizerContainer {
   }
 
   /**
-   * Ends the process of the resource and removes its directory. Done as well when there is none.
+   * Ends the process of the resource and removes its directory, after what is in its outbox was handed in. Done as well when there is none.
    *
    * @throws EffectError, or the reason of the signal; a new attempt goes on
    */
@@ -135,6 +138,7 @@ export class OptimizerContainer {
     this.#stopping.abort(new Interrupted('STOPPING'));
     const occupants = this.places.list().flatMap((key) => this.places.of(key).occupant() ?? []);
     await Promise.all([...occupants, ...this.#spawned.values()].map(endOptimizer));
+    this.leftResults.close();
   }
 
   /** Whether this process is the one that shall work there, and speaks to the right coordinator. */
@@ -233,6 +237,7 @@ export class OptimizerContainer {
     // Who got the place by now, or gets it yet, sees that it shall not work there.
     if (desired !== undefined) place.want({ ...desired, wanted: false });
     await this.#empty(place);
+    await this.leftResults.handIn(key.resourceId, new Outbox(place.outbox, this.options.log));
     await midway?.();
     for (const { temporary } of new RunningTasks(place.running, this.options.log).list()) {
       if (temporary !== '') rmSync(temporary, { force: true });

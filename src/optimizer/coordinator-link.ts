@@ -6,6 +6,7 @@ import { RpcConnection } from '../rpc/connection.js';
 import type { Credentials } from '../rpc/credentials.js';
 import { OptimizingService, type TouchResponse } from '../rpc/gen/steward/coordinator/v1/optimizing_pb.js';
 import type { OptimizerOptions } from './options.js';
+import type { Completion } from './outbox.js';
 
 /** A coordinator that is there answers within milliseconds; one that does not is asked again. */
 const CALL_TIMEOUT_MS = 5000;
@@ -97,6 +98,15 @@ export class CoordinatorLink {
         return await make(this.#service, this.#token, { signal });
       }
     });
+  }
+
+  /**
+   * Brings the result of a task without a token, until it is answered.
+   *
+   * @throws Refused, ToldToEnd, or the reason of the signal
+   */
+  async complete(signal: AbortSignal, completion: Completion): Promise<void> {
+    await this.#untilAnswered(signal, () => this.#service.completeTask(completion, { signal }));
   }
 
   close(): void {

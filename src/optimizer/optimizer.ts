@@ -13,7 +13,7 @@ import { CoordinatorLink, Refused, ToldToEnd } from './coordinator-link.js';
 import { MergeError, Merger } from './merge.js';
 import { type MergeFault, MergeFaults } from './merge-faults.js';
 import type { OptimizerOptions } from './options.js';
-import { Outbox, type OutboxEntry } from './outbox.js';
+import { completionOf, Outbox, type OutboxEntry } from './outbox.js';
 import type { Place } from './place.js';
 import type { HoldPoint } from './properties.js';
 import { type RunningTask, RunningTasks } from './running-tasks.js';
@@ -23,6 +23,8 @@ import { fileNameOf, type MergeTask, pathInTable, resultMessage, type TaskResult
 const FINISH_MS = 1500;
 /** An interrupted merge lets go within milliseconds, unless the disk hangs. */
 const INTERRUPT_MS = 1000;
+/** For results that a process which is told to end still has. */
+const HAND_IN_MS = 1000;
 /** How soon a process notices that its place is not its own any more, or that the one it shall end with is gone. */
 const WATCH_MS = 500;
 /** A delay that was cleared ends so soon. */
@@ -109,6 +111,7 @@ export class Optimizer {
     } finally {
       clearInterval(watch);
       this.#abandon.abort(new Abandoned());
+      if (this.#end === 'TOLD_TO_END' || this.#end === 'NOT_WANTED') await this.#handIn();
       this.#link.close();
       if (this.#inHand.size === 0) this.merger.close();
     }
@@ -273,14 +276,40 @@ export class Optimizer {
     return { outputs: [{ path: task.output, rows, bytes: statSync(file).size }] };
   }
 
+  /**
+   * The place is not for this process any more: what is in the outbox goes to the coordinator in the name of the resource,
+   * while somebody has it. What is not answered soon stays there.
+   */
+  async #handIn(): Promise<void> {
+    const signal = AbortSignal.timeout(HAND_IN_MS);
+    try {
+      for (const entry of this.#outbox.list()) {
+        await this.#conclude(entry, () =>
+          this.#link.complete(signal, completionOf(this.options.resourceId, entry)),
+        );
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      this.log.warn({ left: this.#outbox.size }, 'no coordinator took the results in time; kept');
+    }
+  }
+
   /** Tells the coordinator until it has answered, then forgets. */
   async #deliver(entry: OutboxEntry): Promise<void> {
     const { taskId, attempt, result } = entry;
-    try {
+    await this.#conclude(entry, async () => {
       await this.#link.call(this.#abandon.signal, (service, token, options) =>
         service.completeTask({ token, taskId, attempt, result: resultMessage(result) }, options),
       );
       await this.#hold('completed');
+    });
+  }
+
+  /** Forgets a result that the coordinator was told, or one that it does not want. */
+  async #conclude(entry: OutboxEntry, tell: () => Promise<void>): Promise<void> {
+    const { taskId, attempt } = entry;
+    try {
+      await tell();
       this.#outbox.remove(entry);
       this.log.info({ task: taskId, attempt }, 'result is on record');
     } catch (error) {

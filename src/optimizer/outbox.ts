@@ -1,13 +1,29 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { z } from 'zod';
 import { flushPath, writeDurably } from '../durable-file.js';
 import type { Logger } from '../log.js';
-import { fileNameOf, MergeTask, type TaskKey, TaskKey as TaskKeySchema, TaskResult } from './task.js';
+import type { CompleteTaskRequestSchema } from '../rpc/gen/steward/coordinator/v1/optimizing_pb.js';
+import {
+  fileNameOf,
+  MergeTask,
+  resultMessage,
+  type TaskKey,
+  TaskKey as TaskKeySchema,
+  TaskResult,
+} from './task.js';
 
 const OutboxEntry = TaskKeySchema.extend({ location: MergeTask.shape.location, result: TaskResult });
 /** A result that the coordinator has not acknowledged. */
 export type OutboxEntry = z.infer<typeof OutboxEntry>;
+
+export type Completion = MessageInitShape<typeof CompleteTaskRequestSchema>;
+
+/** How the coordinator is told a result in the name of a resource whose optimizer has no token any more. */
+export function completionOf(resourceId: string, { taskId, attempt, result }: OutboxEntry): Completion {
+  return { resourceId, taskId, attempt, result: resultMessage(result) };
+}
 
 /**
  * Results on disk, a file for each attempt of a task, from before the coordinator hears of them until it has answered.

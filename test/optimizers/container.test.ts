@@ -126,6 +126,33 @@ describe('release-resource', () => {
     expect(await finish(host.node, release('never'))).toEqual(['SUCCESS']);
   });
 
+  test('hands in what the outbox still has, in the name of the resource, however the optimizer ended', async () => {
+    const stopped = await hostTask('1');
+    await host.start(request('r1', { properties: { 'hold-at': 'recorded' } }));
+    await eventually('a result waits', async () => (await host.list())[0]?.unacknowledged === 1);
+    expect(host.coordinator.stateOf(stopped.taskId)).toBe('ACKED');
+    expect(await finish(host.node, release('r1', { epoch: 2 }))).toEqual(['SUCCESS']);
+    expect(host.coordinator.completions).toMatchObject([{ taskId: stopped.taskId, token: 'r1' }]);
+    expect(host.coordinator.stateOf(stopped.taskId)).toBe('DONE');
+
+    const killed = await hostTask('2');
+    const processId = await host.start(request('r2', { properties: { 'hold-at': 'recorded' } }));
+    await eventually('a result waits', async () => (await host.list())[0]?.unacknowledged === 1);
+    process.kill(Number.parseInt(processId, 10), 'SIGKILL');
+    expect(await finish(host.node, release('r2', { epoch: 2 }))).toEqual(['SUCCESS']);
+    expect(host.coordinator.stateOf(killed.taskId)).toBe('DONE');
+    expect(tableFiles()).toEqual(['1-1.parquet', '2-1.parquet']);
+  });
+
+  test('does not wait for a coordinator that is away', async () => {
+    await hostTask('1');
+    await host.start(request('r1', { properties: { 'hold-at': 'recorded' } }));
+    await eventually('a result waits', async () => (await host.list())[0]?.unacknowledged === 1);
+    await host.coordinator.stop();
+    expect(await finish(host.node, release('r1', { epoch: 2 }))).toEqual(['SUCCESS']);
+    expect(existsSync(host.place('r1'))).toBe(false);
+  });
+
   test('removes what a merge had begun to write into the table, and no output that may be on record', async () => {
     const begun = await hostTask('1');
     await host.start(request('r1', { properties: { 'hold-at': 'merged' } }));

@@ -78,6 +78,27 @@ describe('an optimizer that is killed', () => {
   });
 });
 
+test('an optimizer that may not register any more hands in its outbox before it ends', async () => {
+  const task = await bench.task();
+  await bench.killAt('recorded');
+  bench.coordinator.refuse = (call) => (call === 'Register' ? Code.FailedPrecondition : undefined);
+  const { exited } = await bench.start();
+  expect((await exited).code).toBe(3);
+  expect(bench.coordinator.completions).toMatchObject([{ taskId: task.taskId, token: 'r1' }]);
+  expect(bench.coordinator.stateOf(task.taskId)).toBe('DONE');
+  expect([bench.outbox(), bench.outputs()]).toEqual([[], ['1-1.parquet']]);
+});
+
+test('an optimizer that is told to end keeps what nobody takes, and ends', async () => {
+  await bench.task();
+  await bench.killAt('recorded');
+  bench.coordinator.refuse = (call) =>
+    call === 'Register' ? Code.FailedPrecondition : call === 'CompleteTask' ? Code.Unavailable : undefined;
+  const { exited } = await bench.start();
+  expect((await exited).code).toBe(3);
+  expect(bench.outbox()).toHaveLength(1);
+});
+
 test('a task that is handed out again while its result is in the outbox is not merged again', async () => {
   const task = await bench.task();
   await bench.killAt('recorded');

@@ -25,7 +25,7 @@ export class StandInCoordinator {
   readonly calls: string[] = [];
   /** Every registration. */
   readonly registered: TouchRequest[] = [];
-  /** Every result that CompleteTask brought, whatever was answered. */
+  /** Every result that CompleteTask brought, whatever was answered; without a token, the resource stands for it. */
   readonly completions: { taskId: string; attempt: number; token: string; result: TaskResult }[] = [];
   /** Answers a call with an error instead of handling it. */
   refuse: (call: string, about: { taskId?: string }) => Code | undefined = () => undefined;
@@ -67,10 +67,11 @@ export class StandInCoordinator {
               this.#handed(taskId, attempt).state = 'ACKED';
               return {};
             },
-            completeTask: ({ token, taskId, attempt, result }) => {
+            completeTask: ({ token, resourceId, taskId, attempt, result }) => {
               const outcome = resultFrom(result);
-              this.completions.push({ taskId, attempt, token, result: outcome });
-              this.#enter('CompleteTask', token, taskId);
+              this.completions.push({ taskId, attempt, token: token || resourceId, result: outcome });
+              // What has no token comes in the name of its resource.
+              this.#enter('CompleteTask', token || this.#token, taskId);
               const handed = this.#handed(taskId, attempt);
               handed.state = 'DONE';
               handed.result ??= outcome;

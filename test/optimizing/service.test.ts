@@ -111,6 +111,35 @@ function warnings(): { msg: string; table?: string; process?: number; cause?: st
 }
 
 describe('the optimizing service', () => {
+  it('takes a result in the name of a resource that is being released, and of no other', async () => {
+    const table = await filled(3);
+    const [{ resourceId, token }, other] = await Promise.all([touch(), touch()]);
+    const process = await room.plan(table);
+    const { task } = await optimizing.pollTask({ token });
+    await optimizing.ackTask({ token, taskId: task!.taskId, attempt: 1 });
+    await room.catalog
+      .updateTable('optimizer_resource')
+      .set({ state: 'RELEASING' })
+      .where('resource_id', '=', resourceId)
+      .execute();
+    await room.catalog.deleteFrom('optimizer').where('resource_id', '=', resourceId).execute();
+    const registration = { resourceId, group: GROUP, launch: 1n, threads: 1, memoryMb: 256 };
+    expect(await codeOf(optimizing.touch(registration))).toMatch(/^FailedPrecondition: .* is being released/);
+    const named = { taskId: task!.taskId, attempt: 1 };
+    const result = { outcome: { case: 'error' as const, value: 'cut short' } };
+    expect(await codeOf(optimizing.completeTask({ ...named, token, result }))).toMatch(/^NotFound/);
+    expect(await codeOf(optimizing.completeTask({ ...named, result }))).toMatch(/^InvalidArgument/);
+    const stranger = { ...named, resourceId: other.resourceId, result };
+    expect(await codeOf(optimizing.completeTask(stranger))).toMatch(/^Aborted/);
+    await optimizing.completeTask({ ...named, resourceId, result });
+    const tasks = room.catalog.selectFrom('optimizing_task').where('process_id', '=', process);
+    await eventually('the failure is settled: the task is planned again', async () => {
+      const row = await tasks.select(['last_error', 'state']).executeTakeFirstOrThrow();
+      return row.state === 'PLANNED' && row.last_error === 'cut short';
+    });
+    await room.catalog.deleteFrom('optimizing_task').where('process_id', '=', process).execute();
+  });
+
   it('takes an optimizer from Touch to the start of commitTable', async () => {
     const table = await filled(3);
     const { resourceId, token } = await touch();

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterEach } from 'vitest';
 import {
   type ProcessExit,
@@ -8,7 +8,7 @@ import {
   startProcess,
 } from '../../src/local/child-process.js';
 import { logTail } from '../../src/local/log-file.js';
-import { builtProgram } from '../../src/local/project.js';
+import { builtProgram, projectRoot } from '../../src/local/project.js';
 import { killWithUs } from './guard.js';
 
 export interface ProgramOptions {
@@ -16,6 +16,8 @@ export interface ProgramOptions {
   name: string;
   /** A source file such as `src/node/main.ts`; what runs is its build. */
   program: string;
+  /** Directory of another build of the project; this one's by default. */
+  build?: string;
   args?: readonly string[];
   env?: Readonly<Record<string, string | undefined>>;
   /** Takes `<name>.log`. */
@@ -38,6 +40,8 @@ export interface TestProcess {
   restart(changes?: {
     args?: readonly string[];
     env?: Readonly<Record<string, string | undefined>>;
+    /** Runs the program of another build from now on: its directory, in the place of this project's. */
+    build?: string;
   }): Promise<void>;
   /** Asks it to end (SIGTERM) and waits; kills it when it does not. */
   stop(): Promise<ProcessExit>;
@@ -62,7 +66,7 @@ export async function startProgram(options: ProgramOptions): Promise<TestProcess
   let spec: ProcessSpec = {
     name: options.name,
     command: process.execPath,
-    args: [builtProgram(options.program), ...(options.args ?? []), '--exit-with-parent'],
+    args: [programOf(options), ...(options.args ?? []), '--exit-with-parent'],
     env: options.env ?? {},
     logFile: join(options.directory, `${options.name}.log`),
     ready: { by: 'line' },
@@ -99,7 +103,13 @@ export async function startProgram(options: ProgramOptions): Promise<TestProcess
     },
     async restart(changes = {}) {
       await running.kill();
-      spec = { ...spec, args: [...spec.args, ...(changes.args ?? [])], env: { ...spec.env, ...changes.env } };
+      const [program, ...args] = spec.args;
+      const next = changes.build === undefined ? program! : programOf({ ...options, build: changes.build });
+      spec = {
+        ...spec,
+        args: [next, ...args, ...(changes.args ?? [])],
+        env: { ...spec.env, ...changes.env },
+      };
       delete log.ended;
       logs.add(log);
       running = await start();
@@ -110,4 +120,9 @@ export async function startProgram(options: ProgramOptions): Promise<TestProcess
       return exit;
     },
   };
+}
+
+function programOf({ program, build }: Pick<ProgramOptions, 'program' | 'build'>): string {
+  const own = builtProgram(program);
+  return build === undefined ? own : join(build, relative(projectRoot, own));
 }

@@ -91,7 +91,7 @@ export class FiveSystems {
     const jobId = `job-${round}`;
     const job = rateJob(
       directory,
-      { rows: JOB_ROWS, rowsPerSecond: 100, taskGroups: 2 },
+      { rows: JOB_ROWS, rowsPerSecond: 40, taskGroups: 2 },
       { checkpointIntervalMs: 500, progressTimeoutMs: 120_000, retryTimes: 100 },
     );
     const running = await client.jobs.submit({ jobId, job });

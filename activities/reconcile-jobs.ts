@@ -27,7 +27,7 @@ export interface JobDependencies {
   readonly catalog: Catalog;
   readonly catalogId: string;
   readonly engine: JobEngine;
-  readonly settings: Pick<Settings, 'nodeTimeoutMs'>;
+  readonly settings: Pick<Settings, 'nodeTimeoutMs' | 'jobPollIntervalMs'>;
   readonly log: Logger;
 }
 
@@ -46,7 +46,7 @@ const LATEST_MS = 2_000;
  */
 export class JobPass {
   #open = 0;
-  #delayMs = LATEST_MS;
+  #delayMs: number;
   readonly #blockers = new Set<string>();
 
   constructor(
@@ -55,7 +55,9 @@ export class JobPass {
     private readonly execution: number,
     private readonly spec: JobSpec,
     private readonly onNode: () => void = () => {},
-  ) {}
+  ) {
+    this.#delayMs = dependencies.settings.jobPollIntervalMs;
+  }
 
   /** Asks every node to start what was placed on it: one Submit for each. */
   async deploy(): Promise<PassReport> {

@@ -17,6 +17,8 @@ const settingsSchema = z.object({
   /** A node whose last heartbeat is older is not alive. */
   STEWARD_NODE_TIMEOUT_MS: milliseconds(15_000),
   STEWARD_HEARTBEAT_INTERVAL_MS: milliseconds(3_000),
+  /** The nodes of a running job are asked at least this often; what they report comes at once. */
+  STEWARD_JOB_POLL_INTERVAL_MS: milliseconds(2_000),
   /** How long a transaction waits for a row lock. */
   STEWARD_LOCK_TIMEOUT_MS: milliseconds(3_000),
   STEWARD_STATEMENT_TIMEOUT_MS: milliseconds(20_000),
@@ -55,6 +57,7 @@ export interface Settings {
   readonly creationTimeoutMs: number;
   readonly nodeTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
+  readonly jobPollIntervalMs: number;
   readonly lockTimeoutMs: number;
   readonly statementTimeoutMs: number;
   readonly containersModule: string | undefined;
@@ -83,6 +86,7 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
     creationTimeoutMs: values.STEWARD_CREATION_TIMEOUT_MS,
     nodeTimeoutMs: values.STEWARD_NODE_TIMEOUT_MS,
     heartbeatIntervalMs: values.STEWARD_HEARTBEAT_INTERVAL_MS,
+    jobPollIntervalMs: values.STEWARD_JOB_POLL_INTERVAL_MS,
     lockTimeoutMs: values.STEWARD_LOCK_TIMEOUT_MS,
     statementTimeoutMs: values.STEWARD_STATEMENT_TIMEOUT_MS,
     containersModule: values.STEWARD_CONTAINERS,

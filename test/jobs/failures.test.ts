@@ -74,12 +74,51 @@ test.each([
     await watch;
     expect([...seen]).not.toContain('FAILED');
     expect(idsIn(directory)).toEqual(numbers(0, 3_000));
-    const deployed = NODES.flatMap((node) => steward.effects(node, 'deploy-task-group')).filter((id) =>
-      id.includes(`/${jobId}/`),
-    );
-    expect(deployed).toHaveLength(3);
+    expect(deployed(jobId)).toHaveLength(3);
   },
 );
+
+test('worker and coordinator killed after the nodes deployed and before the catalog recorded it: one deployment, every row once', async () => {
+  const directory = sink();
+  for (const node of NODES) {
+    await steward.fault(node, {
+      target: 'deploy-task-group',
+      match: '/killed-unrecorded/',
+      kind: { case: 'delay', value: { seconds: 3n, nanos: 0 } },
+    });
+    // They stand still until the catalog has heard of them.
+    await steward.fault(node, {
+      target: 'run-task-group',
+      match: '/killed-unrecorded/',
+      kind: { case: 'delay', value: { seconds: 600n, nanos: 0 } },
+    });
+  }
+  const handle = await steward.client.jobs.submit({
+    jobId: 'killed-unrecorded',
+    job: rateJob(directory, { rows: 3_000, taskGroups: 3, rowsPerSecond: 500 }),
+  });
+  await eventually(
+    'its nodes are asked',
+    async () => (await steward.client.jobs.get('killed-unrecorded')).state === 'SCHEDULED',
+  );
+  await steward.catalog.transaction().execute(async (transaction) => {
+    // Nothing of the job can be recorded from here on.
+    await transaction
+      .selectFrom('job')
+      .select('state')
+      .where('job_id', '=', 'killed-unrecorded')
+      .forUpdate()
+      .executeTakeFirstOrThrow();
+    await eventually('all have deployed', () => deployed('killed-unrecorded').length === 3);
+    await Promise.all([steward.worker.kill(), steward.coordinator.kill()]);
+  });
+  await Promise.all([steward.worker.restart(), steward.coordinator.restart()]);
+  await running('killed-unrecorded');
+  await steward.clearFaults();
+  expect(await handle.result()).toMatchObject({ outcome: 'FINISHED', restarts: 0, rowsOut: 3_000 });
+  expect(idsIn(directory)).toEqual(numbers(0, 3_000));
+  expect(deployed('killed-unrecorded')).toHaveLength(3);
+});
 
 test('worker and coordinator killed while a checkpoint is being committed and while an end is being told: nothing twice', async () => {
   const directory = sink();
@@ -227,6 +266,12 @@ test('a job that found its workflow gone goes on with its owner and execution, u
   expect(await handle.result()).toMatchObject({ outcome: 'FINISHED', owner, execution, restarts: 0 });
   expect(idsIn(directory)).toEqual(numbers(0, 8_000));
 });
+
+/** Deployments that nodes really made, by their logs. */
+function deployed(jobId: string): string[] {
+  const all = NODES.flatMap((node) => steward.effects(node, 'deploy-task-group'));
+  return all.filter((id) => id.includes(`/${jobId}/`));
+}
 
 async function running(jobId: string): Promise<void> {
   await eventually(`${jobId} runs`, async () => (await steward.client.jobs.get(jobId)).state === 'RUNNING');

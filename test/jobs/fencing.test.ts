@@ -121,9 +121,19 @@ test('a node that died before it published a checkpoint of a savepoint publishes
     ),
   );
 
+  await expect(jobs.get('saved')).rejects.toThrow(/purged; its savepoint of .* stays/);
   await steward.node('node-1').restart();
   await eventually('its parts are published', () => idsIn(directory).length > published.length);
   await eventually('nothing is staged', () => stagedIn(directory).length === 0);
+  await eventually('its end is taken note of, although its job is gone', async () => {
+    const { inventory, node } = steward.rpc('node-1');
+    const { ledgerId } = await node.getNodeInfo({});
+    const { taskGroups } = await inventory.listTaskGroups({
+      node: { nodeId: 'node-1', ledgerId },
+      jobId: 'saved',
+    });
+    return taskGroups.length === 1 && taskGroups[0]!.acknowledged;
+  });
   const saved = idsIn(directory);
   expect(saved).toEqual(numbers(0, saved.length));
   await steward.nodesAlive();

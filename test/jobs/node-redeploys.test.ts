@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { submit } from '../node/region-operations.js';
+import { finish, submit } from '../node/region-operations.js';
 import { eventually } from '../support/eventually.js';
 import {
+  cancellation,
   children,
   deployment,
   files,
@@ -12,6 +13,7 @@ import {
   locationOf,
   numbers,
   partsOf,
+  rate,
   type Site,
   stagedIn,
   startSite,
@@ -19,6 +21,8 @@ import {
 } from './task-groups.js';
 
 const REDEPLOYS = 1000;
+/** In one call. */
+const BATCH = 250;
 const JOBS = 4;
 const ROWS = 5;
 
@@ -40,7 +44,40 @@ function footprint(pid: number): Footprint {
   };
 }
 
-test('1,000 redeploys leave threads, handles, memory, processes and files at the baseline', {
+function expectBaseline(after: Footprint, before: Footprint): void {
+  expect(after.threads).toBeLessThanOrEqual(before.threads + 2);
+  expect(after.handles).toBeLessThanOrEqual(before.handles + 4);
+  expect(after.rssMb).toBeLessThanOrEqual(before.rssMb + 100);
+}
+
+test('1,000 redeploys of what runs disturb nothing, and leave threads, handles and memory at the baseline', async () => {
+  site = await startSite();
+  const { node, coordinator } = site;
+  coordinator.claim(locationOf(), 1);
+  const deploy = (attempt: number) =>
+    deployment({ attempt, directory: site!.sink(), source: rate(1, 0, 500), intervalMs: 100 });
+  await finish(node, deploy(1));
+  const progress = async () => (await listed(node))[0]!.rowsIn;
+  const batch = (first: number) => finish(node, ...numbers(first, BATCH).map(deploy));
+  await eventually('it runs', async () => (await progress()) > 100n);
+  await batch(2);
+  const before = footprint(node.process.pid);
+  const runners = children(node.process.pid);
+  let rows = await progress();
+  for (let first = 2 + BATCH; first < 2 + BATCH + REDEPLOYS; first += BATCH) {
+    expect(new Set(await batch(first))).toEqual(new Set(['SUCCESS']));
+    const now = await progress();
+    expect(now).toBeGreaterThanOrEqual(rows);
+    rows = now;
+  }
+  expectBaseline(footprint(node.process.pid), before);
+  expect(children(node.process.pid)).toEqual(runners);
+  expect(await finish(node, cancellation({ savepoint: true, attempt: 1 }))).toEqual(['SUCCESS']);
+  const ids = idsIn(site.sink());
+  expect(ids).toEqual(numbers(1, ids.length));
+});
+
+test('1,000 redeploys after an end leave threads, handles, memory, processes and files at the baseline', {
   timeout: 400_000,
 }, async () => {
   site = await startSite({ flags: ['--task-group-retention-ms', '100'] });
@@ -86,9 +123,7 @@ test('1,000 redeploys leave threads, handles, memory, processes and files at the
   await settle();
   const after = footprint(node.process.pid);
 
-  expect(after.threads).toBeLessThanOrEqual(before.threads + 2);
-  expect(after.handles).toBeLessThanOrEqual(before.handles + 4);
-  expect(after.rssMb).toBeLessThanOrEqual(before.rssMb + 100);
+  expectBaseline(after, before);
   const scratch = join(node.data, 'scratch');
   expect(existsSync(scratch) ? readdirSync(scratch) : []).toEqual([]);
   for (const job of jobs) {

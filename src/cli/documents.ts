@@ -360,9 +360,17 @@ export interface JobsDocument {
 /** `job show` */
 export interface JobDocument {
   readonly job: JobDescription;
+  /** What it waits for, while it is not over. */
+  readonly blockers: readonly string[];
 }
 
-/** `job submit`, `job wait`: the job as it stands afterwards; null when it is purged already. */
+/** `job wait`: the job as it stands afterwards; null when it is purged already. */
+export interface JobWaitDocument {
+  readonly job: JobDescription | null;
+  readonly end: JobEnd;
+}
+
+/** `job submit`: the job as it stands afterwards; null when it is purged already. */
 export interface JobEndDocument {
   readonly job: JobDescription | null;
   readonly operation: OperationEnd;

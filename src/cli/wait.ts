@@ -10,6 +10,8 @@ export interface Waiting {
   readonly wait: boolean;
   /** Milliseconds. */
   readonly timeout?: number | undefined;
+  /** That it runs already is no news. */
+  readonly isKnownToRun?: boolean;
 }
 
 export type Waited<T> = { readonly outcome: 'STARTED' } | { readonly outcome: 'DONE'; readonly result: T };
@@ -23,7 +25,7 @@ export type Waited<T> = { readonly outcome: 'STARTED' } | { readonly outcome: 'D
 export async function waitFor<T>(
   label: string,
   starting: Promise<OperationHandle<T>> | OperationHandle<T>,
-  { wait, timeout }: Waiting,
+  { wait, timeout, isKnownToRun = false }: Waiting,
 ): Promise<Waited<T>> {
   const detached = new AbortController();
   const detach = () => detached.abort();
@@ -31,6 +33,7 @@ export async function waitFor<T>(
   try {
     const handle = await starting;
     if (!wait) return { outcome: 'STARTED' };
+    if (handle.attached && !isKnownToRun) printLine(`it runs already: waiting for ${handle.operationId}`);
     return await waitOrDetach(label, handle, timeout, detached.signal);
   } finally {
     process.removeListener('SIGINT', detach);
@@ -43,7 +46,6 @@ async function waitOrDetach<T>(
   timeout: number | undefined,
   detached: AbortSignal,
 ): Promise<Waited<T>> {
-  if (handle.attached) printLine(`it runs already: waiting for ${handle.operationId}`);
   const watching = new AbortController();
   const line = new ProgressLine(label);
   const watched = process.stderr.isTTY

@@ -181,7 +181,13 @@ export class Jobs {
 
   /** A job that runs or ran, to wait for. */
   async handle(jobId: string): Promise<OperationHandle<Ended<JobResult>>> {
-    return this.operations.handle(jobWorkflowId(validJobId(jobId)));
+    const id = jobWorkflowId(validJobId(jobId));
+    return this.operations.handle<Ended<JobResult>>(id).catch((error: unknown) => {
+      if (!(error instanceof StewardError) || error.code !== 'NOT_FOUND') throw error;
+      throw new StewardError('NOT_FOUND', `job ${jobId} does not exist (never submitted, or purged)`, {
+        cause: error,
+      });
+    });
   }
 
   /**

@@ -4,6 +4,7 @@ import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
 import { z } from 'zod';
 import type { Catalog } from '../catalog/catalog.js';
 import { findJob, type JobSummary, listJobs } from '../catalog/jobs/inspection.js';
+import { findSavepoint } from '../catalog/jobs/savepoints.js';
 import type { JobSchema, JobService } from '../rpc/gen/steward/coordinator/v1/jobs_pb.js';
 import { JOB_ID } from '../rules/bounds.js';
 import { validated } from './validation.js';
@@ -25,7 +26,10 @@ export function jobService(catalog: Catalog): ServiceImpl<typeof JobService> {
       const { jobId } = validated(question, request);
       const job = await findJob(catalog, jobId);
       if (job === undefined) {
-        throw new ConnectError(`job ${jobId} does not exist (never submitted, or purged)`, Code.NotFound);
+        throw new ConnectError(
+          `job ${jobId} does not exist (${await whyGone(catalog, jobId)})`,
+          Code.NotFound,
+        );
       }
       const sinks = new Map(job.spec.pipelines.map(({ pipeline, sink }) => [pipeline, sink.directory]));
       return {
@@ -53,6 +57,12 @@ export function jobService(catalog: Catalog): ServiceImpl<typeof JobService> {
       };
     },
   };
+}
+
+async function whyGone(catalog: Catalog, jobId: string): Promise<string> {
+  const savepoint = await findSavepoint(catalog, jobId);
+  if (savepoint === undefined) return 'never submitted, or purged';
+  return `purged; its savepoint of ${savepoint.created_at.toISOString()} stays, for: steward job submit <file> --from-savepoint`;
 }
 
 function jobMessage(job: JobSummary): MessageInitShape<typeof JobSchema> {

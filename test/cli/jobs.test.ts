@@ -1,6 +1,7 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { readJobFile } from '../../src/model/job-file.js';
 import { idsIn, numbers, writeCsv } from '../jobs/task-groups.js';
 import { eventually } from '../support/eventually.js';
 import { temporaryDirectory } from '../support/guard.js';
@@ -37,6 +38,10 @@ const batch = (name: string, more = '') => {
     name,
     `job: ${name}\n${more}pipelines:\n  - source: { files: [${name}.csv] }\n    sink: { directory: ${name}-out, format: csv }\n`,
   );
+};
+const submissionOf = (path: string) => {
+  const { jobId, job } = readJobFile(readFileSync(path, 'utf8'), room.path);
+  return { jobId: jobId!, job };
 };
 const stream = (name: string) =>
   file(
@@ -83,6 +88,24 @@ test('exit code 3: a tombstone, with the time at which the id is free, and an id
   expect((await cli('job cancel busy')).stdout).toContain('job busy is CANCELED');
   expect((await cli('job cancel busy')).code).toBe(3);
   expect((await cli('job wait busy')).code).toBe(1);
+});
+
+test('waiting for a job that is over tells how it ended, and not what was refused since then', async () => {
+  const path = batch('over', 'env: { stateCleanupDelay: 1h }\n');
+  await (await steward.client.jobs.submit(submissionOf(path))).result();
+  await expect(steward.client.jobs.submit(submissionOf(path))).rejects.toMatchObject({
+    details: 'JOB_TOMBSTONE',
+  });
+  const waited = await cli('job wait over --json');
+  expect(waited).toMatchObject({ code: 0, stderr: '' });
+  expect(waited.document()).toMatchObject({
+    job: { state: 'FINISHED' },
+    end: { outcome: 'FINISHED', rowsOut: 100 },
+  });
+  const unknown = await cli('job wait nobody');
+  expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('job nobody does not exist') });
+  const malformed = await cli('job show ../up');
+  expect(malformed).toMatchObject({ code: 2, stderr: expect.stringContaining('1 to 63 letters, digits') });
 });
 
 test('a stream is cancelled with a savepoint and submitted from it, over the tombstone', async () => {
@@ -163,6 +186,20 @@ test('I10: a missing input file, a sink that is no directory and a node that ref
       owedCancels: [],
     });
   }
+});
+
+test('a job that waits for places says so when it is shown', async () => {
+  const wide = file(
+    'wide',
+    'job: wide\npipelines:\n  - source: { rate: { rows: 193, rowsPerSecond: 1 } }\n    sink: { directory: o4 }\n    taskGroups: 193\n',
+  );
+  await cli(`job submit ${wide}`);
+  const shown = await eventually('its blocker', async () => {
+    const { stdout } = await cli('job show wide');
+    return stdout.includes('blocked by') && stdout;
+  });
+  expect(shown).toContain('not enough places for task groups');
+  expect((await cli('job cancel wide')).code).toBe(0);
 });
 
 test('sweep run looks after jobs as well', async () => {

@@ -1,8 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { type Command, Option } from 'commander';
-import type { JobDescription, JobStatus, StewardClient } from '../../client/index.js';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { JobDescription, JobEnd, JobStatus, StewardClient } from '../../client/index.js';
+import { JOB_ID } from '../../rules/bounds.js';
+import { jobWorkflowId } from '../../rules/job-ids.js';
 import type { JobSpec } from '../../rules/job-spec.js';
+import { isJobOver } from '../../rules/job-states.js';
 import { destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
@@ -11,6 +14,7 @@ import type {
   JobEndDocument,
   JobPlanDocument,
   JobsDocument,
+  JobWaitDocument,
 } from '../documents.js';
 import { formatDuration } from '../duration.js';
 import { UsageError } from '../failure.js';
@@ -50,7 +54,7 @@ export function addJobCommands(program: Command): void {
         .command('submit')
         .description('run a job that a file describes (YAML or JSON)')
         .argument('<file>', 'the job file; its relative paths are taken from where it is')
-        .option('--job-id <id>', 'its id; default: what the file says')
+        .option('--job-id <id>', 'its id; default: what the file says', jobId)
         .option('--wait', 'wait until it is over')
         .addOption(waitingTime())
         .option('--from-savepoint', 'start from the newest savepoint of the id, also over a tombstone'),
@@ -76,11 +80,12 @@ export function addJobCommands(program: Command): void {
 
   example(
     connects(job.command('show').description('one job: its task groups, their rows and checkpoints'))
-      .argument('<id>')
+      .argument('<id>', undefined, jobId)
       .action((id: string, options: ConnectionOptions) =>
         withClient(options, async (client) => {
-          const found = await client.jobs.get(id);
-          print<JobDocument>(options, { job: found }, () => jobText(found));
+          const job = await client.jobs.get(id);
+          const blockers = await blockersOf(client, job);
+          print<JobDocument>(options, { job, blockers }, () => jobText(job, blockers));
         }),
       ),
     'steward job show orders-1',
@@ -88,19 +93,13 @@ export function addJobCommands(program: Command): void {
 
   example(
     connects(job.command('wait').description('wait until a job is over'))
-      .argument('<id>')
+      .argument('<id>', undefined, jobId)
       .addOption(waitingTime())
       .action((id: string, options: ConnectionOptions & { readonly timeout?: number }) =>
         withClient(options, async (client) => {
-          const handle = await client.jobs.handle(id);
-          const waited = await waitFor(`job ${id}`, handle, { wait: true, timeout: options.timeout });
-          const document: JobEndDocument = {
-            job: await found(client, id),
-            operation: operationEnd(handle, waited),
-          };
-          print<JobEndDocument>(options, document, () =>
-            waited.outcome === 'DONE' ? endText(waited.result) : startedText(id),
-          );
+          const end = await endOf(client, id, options.timeout);
+          print<JobWaitDocument>(options, { job: await found(client, id), end }, () => endText(end));
+          if (end.outcome !== 'FINISHED' && end.outcome !== 'SAVEPOINT_DONE') process.exitCode = 1;
         }),
       ),
     'steward job wait orders-1 --timeout 5m',
@@ -108,7 +107,11 @@ export function addJobCommands(program: Command): void {
 
   example(
     destroys(
-      changes(job.command('cancel').description('end a job; answers when it is over')).argument('<id>'),
+      changes(job.command('cancel').description('end a job; answers when it is over')).argument(
+        '<id>',
+        undefined,
+        jobId,
+      ),
       (id) => `end job ${id}`,
     )
       .option('--savepoint', 'keep where it stands, for "job submit --from-savepoint"')
@@ -175,6 +178,42 @@ export async function readJob(file: string) {
   }
 }
 
+/**
+ * How a job ended, once it has. What its tombstone says comes first: the newest run under its id may be a submission that was
+ * refused.
+ */
+async function endOf(client: StewardClient, id: string, timeout: number | undefined): Promise<JobEnd> {
+  const standing = endFrom(await found(client, id));
+  if (standing !== undefined) return standing;
+  const handle = await client.jobs.handle(id);
+  try {
+    const waited = await waitFor(`job ${id}`, handle, { wait: true, timeout, isKnownToRun: true });
+    if (waited.outcome === 'DONE') return waited.result;
+    throw new Error(`job ${id} was not waited for`);
+  } catch (error) {
+    const end = endFrom(await found(client, id));
+    if (end !== undefined) return end;
+    throw error;
+  }
+}
+
+function endFrom(job: JobDescription | null): JobEnd | undefined {
+  if (job === null || !isJobOver(job.state)) return undefined;
+  const { state: outcome, jobId, owner, execution, restarts, rowsIn, rowsOut, reason } = job;
+  const why = outcome === 'FAILED' && reason !== undefined ? { reason } : {};
+  return { outcome, jobId, owner, execution, restarts, rowsIn, rowsOut, ...why };
+}
+
+/** What a job waits for, as its workflow tells it: nothing when that is gone, or Temporal is away. */
+async function blockersOf(
+  client: StewardClient,
+  { jobId, endedAt }: JobDescription,
+): Promise<readonly string[]> {
+  if (endedAt !== undefined) return [];
+  const operation = await client.operations.get(jobWorkflowId(jobId)).catch(() => undefined);
+  return operation?.blockers ?? [];
+}
+
 /** A job that is purged as soon as it is over has nothing to show. */
 async function found(client: StewardClient, id: string): Promise<JobDescription | null> {
   const { StewardError } = await import('../../client/errors.js');
@@ -182,6 +221,13 @@ async function found(client: StewardClient, id: string): Promise<JobDescription 
     if (error instanceof StewardError && error.code === 'NOT_FOUND') return null;
     throw error;
   });
+}
+
+function jobId(text: string): string {
+  if (JOB_ID.test(text)) return text;
+  throw new InvalidArgumentError(
+    'Expected 1 to 63 letters, digits or . _ -, the first one a letter or digit.',
+  );
 }
 
 function waitingTime(): Option {
@@ -198,7 +244,7 @@ export function jobTable(jobs: readonly JobStatus[], nothing: string): string {
       { title: 'JOB' },
       { title: 'MODE' },
       { title: 'STATE' },
-      { title: 'TASK GROUPS', align: 'right' },
+      { title: 'TASK GROUPS ACTIVE', align: 'right' },
       { title: 'ROWS IN', align: 'right' },
       { title: 'ROWS OUT', align: 'right' },
       { title: 'RESTARTS', align: 'right' },
@@ -208,7 +254,7 @@ export function jobTable(jobs: readonly JobStatus[], nothing: string): string {
       job.jobId,
       job.jobMode,
       stateCell(job),
-      `${job.activeTaskGroups}/${job.taskGroups}`,
+      `${job.activeTaskGroups} of ${job.taskGroups}`,
       job.rowsIn,
       job.rowsOut,
       job.restarts,
@@ -218,11 +264,12 @@ export function jobTable(jobs: readonly JobStatus[], nothing: string): string {
   );
 }
 
-export function jobText(job: JobDescription): string {
+export function jobText(job: JobDescription, blockers: readonly string[] = []): string {
   return [
     details([
       ['job', job.jobId],
       ['state', stateCell(job)],
+      ...blockers.map((blocker) => ['blocked by', blocker] as const),
       ['reason', job.reason],
       ['mode', job.jobMode],
       ['execution', `${job.execution}, restart ${job.restarts} of ${job.retryTimes}`],

@@ -95,7 +95,11 @@ test('worker and coordinator killed after the nodes deployed and before the cata
   }
   const handle = await steward.client.jobs.submit({
     jobId: 'killed-unrecorded',
-    job: rateJob(directory, { rows: 3_000, taskGroups: 3, rowsPerSecond: 500 }),
+    job: rateJob(
+      directory,
+      { rows: 3_000, taskGroups: 3, rowsPerSecond: 500 },
+      { progressTimeoutMs: 600_000 },
+    ),
   });
   await eventually(
     'its nodes are asked',

@@ -112,7 +112,8 @@ function stillOpen({ jobId }: JobKey, what: string, report: PassReport | undefin
 function known(key: JobKey, standing: JobStanding | 'GONE'): JobStanding {
   if (standing !== 'GONE') return standing;
   throw ApplicationFailure.nonRetryable(
-    `CATALOG_BEHIND: the catalog does not know job ${key.jobId} of owner ${key.owner}: it was restored to an older point`,
+    `the catalog does not know job ${key.jobId} of owner ${key.owner}: it was purged before Temporal was restored to an older ` +
+      'point, or the catalog itself was (CATALOG_BEHIND)',
     'Rejected',
     'CATALOG_BEHIND',
   );

@@ -91,6 +91,17 @@ export async function jobsBehind(catalog: Catalog, known: ReadonlyMap<string, nu
   return rows.filter(({ job_id, execution }) => execution < known.get(job_id)!).map(({ job_id }) => job_id);
 }
 
+/** Jobs that are not over. */
+export async function openJobs(catalog: Catalog): Promise<string[]> {
+  const rows = await catalog
+    .selectFrom('job')
+    .select('job_id')
+    .where('ended_at', 'is', null)
+    .orderBy('job_id')
+    .execute();
+  return rows.map(({ job_id }) => job_id);
+}
+
 type Sequence = 'claim_epoch' | 'region_group_group_id_seq' | 'optimizing_process_process_id_seq';
 
 async function lift(catalog: Catalog, sequence: Sequence, known: number): Promise<Lifted> {

@@ -1,5 +1,6 @@
 import { type Catalog, catalogId } from '../catalog/catalog.js';
 import { listNodes } from '../catalog/nodes.js';
+import { pauseOperation } from '../catalog/pauses.js';
 import {
   epochsOfGroups,
   jobsBehind,
@@ -7,6 +8,7 @@ import {
   liftEpochs,
   liftLaunch,
   liftRegionGroupIds,
+  openJobs,
   renewClaims,
   skipProcessIds,
 } from '../catalog/restoring.js';
@@ -16,6 +18,7 @@ import { acceptedEpochs } from '../engines/reference/epochs.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
 import type { RegionOnNode } from '../engines/regions.js';
 import type { NodeClients } from '../rpc/node-clients.js';
+import { jobWorkflowId } from '../rules/job-ids.js';
 import { findDifferences } from '../rules/sweep.js';
 
 /** What a node has and the restored catalog does not, and the other way round. Region groups under a claim are in neither. */
@@ -29,6 +32,9 @@ export interface NodeDifferences {
   readonly unreachable?: string;
 }
 
+const PAUSED_JOB =
+  'the catalog was restored: nodes may have written more of it than its last checkpoint says, and a restart would write that again';
+
 export interface Restored {
   readonly epochs: Lifted;
   readonly regionGroupIds: Lifted;
@@ -39,6 +45,8 @@ export interface Restored {
   readonly launchesLifted: readonly string[];
   /** Jobs that are fenced off by an execution that the catalog does not know: cancel them, and start them again. */
   readonly jobsBehind: readonly string[];
+  /** Jobs that were not over in the backup: paused, so that none is started again before somebody looked at its sink. */
+  readonly jobsPaused: readonly string[];
   readonly nodes: readonly NodeDifferences[];
 }
 
@@ -81,6 +89,14 @@ export async function catchUpWithNodes(
   for (const [resource, launch] of launches) {
     if (await liftLaunch(catalog, resource, launch)) launchesLifted.push(resource);
   }
+  const jobsPaused = await openJobs(catalog);
+  for (const jobId of jobsPaused) {
+    await pauseOperation(catalog, {
+      operationId: jobWorkflowId(jobId),
+      actor: 'steward setup --after-restore',
+      reason: PAUSED_JOB,
+    });
+  }
   const nodes = [];
   for (const { nodeId, regions: found, unreachable } of surveys) {
     if (unreachable !== undefined) {
@@ -99,6 +115,7 @@ export async function catchUpWithNodes(
     claimsRenewed,
     launchesLifted: launchesLifted.sort(),
     jobsBehind: await jobsBehind(catalog, jobs),
+    jobsPaused,
     nodes,
   };
 }

@@ -2,10 +2,11 @@ import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { Client as PgClient } from 'pg';
 import { type RunningProcess, startProcess } from '../../src/local/child-process.js';
 import { freePort } from '../../src/local/ports.js';
 import { projectRoot } from '../../src/local/project.js';
-import { createDatabase } from '../support/database.js';
+import { startPostgres } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { killWithUs, temporaryDirectory } from '../support/guard.js';
 import { startProxy } from '../support/proxy.js';
@@ -22,6 +23,10 @@ export interface ComposeProcesses {
   /** Namespace and task queue as the file has them. */
   readonly environment: Readonly<Record<string, string>>;
   process(service: string): RunningProcess;
+  /** Starts a service that was stopped, as its container would be, and waits until it is healthy. */
+  start(service: string): Promise<void>;
+  /** Where the files of a volume are. */
+  volume(name: string): string;
   /** Runs the health check of a service as its container would; rejects when it fails. */
   checkHealth(service: string): Promise<void>;
   logOf(service: string): string;
@@ -30,7 +35,8 @@ export interface ComposeProcesses {
 
 /**
  * Starts the services of docker-compose.yml that run our image as plain processes: their very commands and variables, in
- * the order of `depends_on`, with a database and a Temporal dev server in the place of the other images. What a container
+ * the order of `depends_on`, with a PostgreSQL of their own, set up as `deploy/postgres` does, and a Temporal dev server in the
+ * place of the other images. What a container
  * has of its own is mapped: names and ports to free ports of 127.0.0.1, secrets and volumes to directories. A name that
  * several services share (`aliases`) is a proxy that takes whoever answers, as the DNS of a compose network would.
  */
@@ -42,14 +48,14 @@ export async function startComposeProcesses(): Promise<ComposeProcesses> {
     for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
   };
   try {
-    const database = await createDatabase();
-    cleanUps.push(() => database.drop());
+    const postgres = await startPostgres();
+    cleanUps.push(() => postgres.stop());
     const temporal = await startTemporal();
     cleanUps.push(() => temporal.stop());
 
     const secrets = join(directory.path, 'secrets');
     execFileSync('sh', [join(projectRoot, 'deploy/make-secrets.sh'), secrets]);
-    writeFileSync(join(secrets, 'database-url'), `${database.url}\n`);
+    await createDatabases(postgres.url, secrets);
 
     const names = new Names({ 'temporal:7233': temporal.address });
     const ours = Object.entries(file.services).filter(([, service]) => isSteward(service));
@@ -69,12 +75,13 @@ export async function startComposeProcesses(): Promise<ComposeProcesses> {
       return true;
     });
 
+    const volumePath = (name: string) => join(directory.path, 'volumes', name);
     const inProcess = async (name: string, service: ComposeService, text: string) => {
       let mapped = text.replaceAll('/run/secrets/', `${secrets}/`);
       for (const volume of service.volumes ?? []) {
         const [source, target] = volume.split(':') as [string, string];
         if (source.startsWith('./')) continue;
-        const path = join(directory.path, 'volumes', source);
+        const path = volumePath(source);
         mkdirSync(path, { recursive: true });
         mapped = mapped.replaceAll(target, path);
       }
@@ -103,7 +110,28 @@ export async function startComposeProcesses(): Promise<ComposeProcesses> {
       const [, ...words] = service.healthcheck!.test;
       const args = await commandOf(name, service, words);
       const env = { ...process.env, ...(await environmentOf(name, service)) };
-      await promisify(execFile)(process.execPath, args, { cwd: projectRoot, env, timeout: 20_000 });
+      await promisify(execFile)(process.execPath, args, { cwd: programs, env, timeout: 20_000 });
+    };
+
+    const start = async (name: string) => {
+      const service = file.services[name]!;
+      const started = await startProcess({
+        name,
+        command: process.execPath,
+        // So that none outlives the test.
+        args: [...(await commandOf(name, service, service.command!)), '--exit-with-parent'],
+        cwd: programs,
+        env: await environmentOf(name, service),
+        logFile: logOf(name),
+        ready: { by: 'line' },
+        readyTimeoutMs: 60_000,
+        stopSignal: (service.stop_signal ?? 'SIGTERM') as NodeJS.Signals,
+        stopTimeoutMs: Number.parseInt(service.stop_grace_period!, 10) * 1_000,
+      });
+      killWithUs(started.identity);
+      cleanUps.push(() => started.stop());
+      running.set(name, started);
+      await eventually(`${name} is healthy`, () => checkHealth(name).then(() => true), 60_000);
     };
 
     const waiting = new Map(ours);
@@ -114,31 +142,12 @@ export async function startComposeProcesses(): Promise<ComposeProcesses> {
       );
       if (next.length === 0) throw new Error(`${[...waiting.keys()].join(', ')} wait for each other`);
       for (const [name, service] of next) {
-        const args = await commandOf(name, service, service.command!);
-        const env = await environmentOf(name, service);
         if (service.restart.startsWith('on-failure')) {
-          await promisify(execFile)(process.execPath, args, {
-            cwd: projectRoot,
-            env: { ...process.env, ...env },
-          });
+          const args = await commandOf(name, service, service.command!);
+          const env = { ...process.env, ...(await environmentOf(name, service)) };
+          await promisify(execFile)(process.execPath, args, { cwd: programs, env });
         } else {
-          const started = await startProcess({
-            name,
-            command: process.execPath,
-            // So that none outlives the test.
-            args: [...args, '--exit-with-parent'],
-            cwd: projectRoot,
-            env,
-            logFile: logOf(name),
-            ready: { by: 'line' },
-            readyTimeoutMs: 60_000,
-            stopSignal: (service.stop_signal ?? 'SIGTERM') as NodeJS.Signals,
-            stopTimeoutMs: Number.parseInt(service.stop_grace_period!, 10) * 1_000,
-          });
-          killWithUs(started.identity);
-          cleanUps.push(() => started.stop());
-          running.set(name, started);
-          await eventually(`${name} is healthy`, () => checkHealth(name).then(() => true), 60_000);
+          await start(name);
         }
         waiting.delete(name);
         done.add(name);
@@ -159,6 +168,8 @@ export async function startComposeProcesses(): Promise<ComposeProcesses> {
       },
       environment: coordinator.environment!,
       process: (name) => running.get(name)!,
+      start,
+      volume: volumePath,
       checkHealth,
       logOf: (name) => readFileSync(logOf(name), 'utf8'),
       stop,
@@ -169,11 +180,41 @@ export async function startComposeProcesses(): Promise<ComposeProcesses> {
   }
 }
 
+/**
+ * Runs the statements of deploy/postgres/create-databases.sh, and has the URL of deploy/make-secrets.sh lead there. Only the
+ * name `steward` is another one: here it is the superuser's.
+ */
+async function createDatabases(server: string, secrets: string): Promise<void> {
+  const script = readFileSync(join(projectRoot, 'deploy/postgres/create-databases.sh'), 'utf8');
+  const [, statements] = /<<'SQL'\n(.*)\nSQL/s.exec(script)!;
+  const secret = (name: string) => readFileSync(join(secrets, name), 'utf8').trim();
+  const client = new PgClient({ connectionString: server });
+  await client.connect();
+  try {
+    for (const statement of statements!.split('\n')) {
+      const text = statement
+        .replace(/:'(\w+)_password'/, (_, of: string) => `'${secret(`${of}-db-password`)}'`)
+        .replaceAll('steward', 'control');
+      await client.query(text);
+    }
+  } finally {
+    await client.end();
+  }
+  const url = new URL(secret('database-url'));
+  url.host = new URL(server).host;
+  url.username = 'control';
+  url.pathname = '/control';
+  writeFileSync(join(secrets, 'database-url'), `${url.href}\n`);
+}
+
 /** What the shell of whoever runs the tests has set is meant for other servers. */
 const NOTHING_OF_THIS_MACHINE = {
   DATABASE_URL: undefined,
   TEMPORAL_CONFIG_FILE: '/nonexistent/temporal.toml',
 };
+
+/** Where the programs are: of this checkout, or of what scripts/image-tree.mjs made. */
+const programs = process.env['STEWARD_IMAGE_TREE'] ?? projectRoot;
 
 const ADDRESS = /\b([a-z][a-z0-9-]*|0\.0\.0\.0):(\d{2,5})\b/g;
 

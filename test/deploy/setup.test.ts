@@ -1,5 +1,4 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { Client as PgClient } from 'pg';
 import { afterEach, expect, test } from 'vitest';
 import type { SetUp } from '../../src/setup/setup.js';
 import { steward as command } from '../cli/steward-command.js';
@@ -8,6 +7,7 @@ import { createDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { type Steward, startSteward } from '../support/steward.js';
 import { startTemporal } from '../support/temporal.js';
+import { backUpCatalog } from './catalog-backup.js';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -66,13 +66,19 @@ test('after a restore to an older point the blockers end, nothing is deleted, an
   const half = removedLater + 1;
   await eventually('half of it', () => steward.regionsOnDisk('node-1').includes(half));
 
-  const backup = await takeBackup(steward);
+  const backup = await backUpCatalog(steward);
+  cleanUps.push(() => backup.drop());
   // What the backup does not know: that one was deleted with its database, another removed, two made.
   await steward.clearFaults();
   await (await steward.client.databases.delete('half')).result();
   await (await steward.client.regionGroups.remove({ groups: [removedLater] })).result();
   const later = await steward.database('after', 2);
-  await restore(steward, backup);
+  await steward.worker.stop();
+  await steward.coordinator.stop();
+  await backup.restore();
+  await steward.coordinator.restart();
+  await steward.worker.restart();
+  await steward.nodesAlive();
   expect((await steward.client.databases.list()).map(({ name }) => name)).toEqual(['before', 'half']);
   const onDisks = () => NODES.map((node) => steward.regionsOnDisk(node));
   expect(onDisks()).toEqual(NODES.map(() => [kept, ...later]));
@@ -127,46 +133,4 @@ const NODES = ['node-1', 'node-2', 'node-3'];
 
 async function sweep(steward: Steward) {
   return (await steward.client.sweeps.run({ gracePeriodMs: 0 })).result();
-}
-
-/** A copy of the catalog's database as it is at one moment. */
-async function takeBackup(steward: Steward): Promise<string> {
-  const { server, name } = databaseOf(steward);
-  const backup = `${name}_backup`;
-  await sql(server, [
-    `ALTER DATABASE ${name} ALLOW_CONNECTIONS false`,
-    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`,
-    `CREATE DATABASE ${backup} TEMPLATE ${name}`,
-    `ALTER DATABASE ${name} ALLOW_CONNECTIONS true`,
-  ]);
-  cleanUps.push(() => sql(server, [`DROP DATABASE ${backup} WITH (FORCE)`]));
-  return backup;
-}
-
-/** The copy in the place of the catalog's database, with coordinator and worker stopped meanwhile. */
-async function restore(steward: Steward, backup: string): Promise<void> {
-  const { server, name } = databaseOf(steward);
-  await steward.worker.stop();
-  await steward.coordinator.stop();
-  await sql(server, [`DROP DATABASE ${name} WITH (FORCE)`, `CREATE DATABASE ${name} TEMPLATE ${backup}`]);
-  await steward.coordinator.restart();
-  await steward.worker.restart();
-  await steward.nodesAlive();
-}
-
-function databaseOf({ databaseUrl }: Steward): { server: string; name: string } {
-  const url = new URL(databaseUrl);
-  const name = url.pathname.slice(1);
-  url.pathname = '/postgres';
-  return { server: url.href, name };
-}
-
-async function sql(server: string, statements: readonly string[]): Promise<void> {
-  const client = new PgClient({ connectionString: server });
-  await client.connect();
-  try {
-    for (const statement of statements) await client.query(statement);
-  } finally {
-    await client.end();
-  }
 }

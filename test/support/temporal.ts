@@ -1,3 +1,4 @@
+import { cp, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { type RunningProcess, startProcess } from '../../src/local/child-process.js';
@@ -17,6 +18,10 @@ export interface TestTemporal {
   readonly process: RunningProcess;
   /** On the same port; with the same store when it was started with `durable`, else empty. */
   restart(): Promise<void>;
+  /** Copies its store, which is `durable`, into a directory, with the server stopped meanwhile. */
+  backUp(directory: string): Promise<void>;
+  /** Starts the server again with the store as it was copied. */
+  restore(directory: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -27,11 +32,13 @@ export async function startTemporal(
   const directory = temporaryDirectory('temporal');
   const port = await freePort();
   const uiPort = options.webUi ? await freePort() : undefined;
+  const store = join(directory.path, 'store');
+  await mkdir(store);
   const spec = await temporalServer({
     binary: provided('temporalBinary'),
     port,
     ...(uiPort === undefined ? {} : { uiPort }),
-    ...(options.durable ? { databaseFile: join(directory.path, 'temporal.sqlite') } : {}),
+    ...(options.durable ? { databaseFile: join(store, 'temporal.sqlite') } : {}),
     logFile: join(directory.path, 'temporal.log'),
   });
   let process = await startProcess(spec);
@@ -48,6 +55,19 @@ export async function startTemporal(
     },
     async restart() {
       await process.stop();
+      process = await startProcess(spec);
+      killWithUs(process.identity);
+    },
+    async backUp(to: string) {
+      await process.stop();
+      await cp(store, to, { recursive: true });
+      process = await startProcess(spec);
+      killWithUs(process.identity);
+    },
+    async restore(from: string) {
+      await process.stop();
+      await rm(store, { recursive: true });
+      await cp(from, store, { recursive: true });
       process = await startProcess(spec);
       killWithUs(process.identity);
     },

@@ -52,8 +52,8 @@ function madeLines({ migrations, searchAttributes, schedules }: SetUp): string[]
 
 function restoredLines({ restored }: SetUp): string[] {
   if (restored === undefined) return [];
-  const { epochs, regionGroupIds, claimsRenewed, launchesLifted, jobsBehind, nodes, paused, terminated } =
-    restored;
+  const { epochs, regionGroupIds, claimsRenewed, launchesLifted, jobsBehind, jobsPaused } = restored;
+  const { nodes, paused, terminated } = restored;
   const lifted = (what: string, { was, is }: { was: number; is: number }) =>
     was === is ? `${what}: not behind, at ${is}` : `${what}: lifted from ${was} to ${is}`;
   return [
@@ -62,6 +62,10 @@ function restoredLines({ restored }: SetUp): string[] {
     ...some('claims with a new epoch: region groups', claimsRenewed),
     ...some('optimizers with a lifted launch:', launchesLifted),
     ...some('jobs that no node follows any more; cancel them, and start them again:', jobsBehind),
+    ...jobsPaused.map(
+      (id) =>
+        `paused job ${id}, which runs on where it runs: steward operation resume job/${id} when you have looked`,
+    ),
     ...some('terminated:', terminated),
     ...paused.map((id) => `paused ${id}: steward schedule resume ${id} when you have looked`),
     '',

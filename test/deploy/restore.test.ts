@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { afterEach, expect, test } from 'vitest';
+import { findNode } from '../../src/catalog/nodes.js';
 import { TaskGroupInfo_State } from '../../src/rpc/gen/steward/worker/v1/inventory_pb.js';
 import type { SetUp } from '../../src/setup/setup.js';
 import { disagreements, ranTwice } from '../chaos/agreement.js';
@@ -67,7 +68,7 @@ test('Temporal restored to an older point: what ended since ends again, what sta
   await eventually('the group that was made since has a keeper again', async () => {
     return (await steward.client.optimizerGroups.get('later')).keeper.state === 'KEEPING';
   });
-}, 180_000);
+}, 300_000);
 
 test('catalog and Temporal restored to an older point: what was under way goes on, what is lost is told, nothing is deleted or doubled', async () => {
   await start();
@@ -134,7 +135,7 @@ test('catalog and Temporal restored to an older point: what was under way goes o
     for (const verb of ['create-region', 'delete-region', 'deploy-task-group', 'request-resource'])
       expect(ranTwice(steward, node, verb)).toEqual([]);
   }
-}, 180_000);
+}, 300_000);
 
 async function start(): Promise<void> {
   steward = await startSteward({
@@ -227,9 +228,9 @@ async function resultOf(operationId: string): Promise<unknown> {
 async function runningOn(jobId: string): Promise<number> {
   let running = 0;
   for (const node of NODES) {
-    const { taskGroups } = await steward
-      .rpc(node)
-      .inventory.listTaskGroups({ catalogId: steward.catalogId, jobId });
+    const { nodeId, ledgerId } = (await findNode(steward.catalog, node))!;
+    const request = { node: { nodeId, ledgerId }, catalogId: steward.catalogId, jobId };
+    const { taskGroups } = await steward.rpc(node).inventory.listTaskGroups(request);
     running += taskGroups.filter(({ state }) => state === TaskGroupInfo_State.RUNNING).length;
   }
   return running;

@@ -76,7 +76,7 @@ async function start(options: StartOptions): Promise<void> {
     },
     ...(options.tour && {
       tour: async (stack, say) => {
-        const { tour } = await import('../tour.js');
+        const { tour } = await import('../tour/tour.js');
         await tour(stack, say);
       },
     }),

@@ -26,6 +26,7 @@ import type {
   RegionGroup,
   RegionKind,
   Schedule,
+  ScheduleRun,
   Table,
   TableDescription,
 } from '../client/index.js';
@@ -248,6 +249,12 @@ export type BreakerAcknowledgedDocument =
 /** `schedule list` */
 export interface SchedulesDocument {
   readonly schedules: readonly Schedule[];
+}
+
+/** `schedule show`: the last runs, the newest first; each with the result of its workflow. */
+export interface ScheduleRunsDocument {
+  readonly schedule: Schedule;
+  readonly runs: readonly ScheduleRun[];
 }
 
 /** `schedule ensure`: with the ids of those that were missing. */

@@ -48,10 +48,16 @@ export function overviewText(overview: Overview): string {
         tombstones.map(({ jobId, state, freeAt }) => [jobId, state, freeText(freeAt)]),
       ),
     ),
-    ...part('LAST HEALS', overview.heals?.last?.result.healed, (healed) =>
+    ...part('LAST HEALS', overview.heals?.lastHealed?.result.healed, (healed) =>
       rows(
-        ['TABLE', 'PROCESS', 'SHAPE', 'OUTCOME'],
-        healed.map(({ table: name, processId, shape, outcome }) => [name, processId, shape, outcome]),
+        ['TABLE', 'PROCESS', 'SHAPE', 'OUTCOME', 'HEALED'],
+        healed.map(({ table: name, processId, shape, outcome }) => [
+          name,
+          processId,
+          shape,
+          outcome,
+          `${since(overview.heals!.lastHealed!.endedAt)} ago`,
+        ]),
       ),
     ),
     ...part('RESTARTED OPTIMIZERS', overview.restarts, (restarts) =>

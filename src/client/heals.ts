@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { HealResult } from '../../workflows/optimizing/heal-stuck-commits.js';
+import { HEALED } from '../../workflows/search-attributes.js';
 import type { RepairMode } from '../rules/input.js';
 import { healStuckCommitsInput } from '../rules/optimizing-input.js';
 import type { BreakerState, Graces } from '../rules/stuck.js';
@@ -23,7 +24,15 @@ export interface HealBreaker {
 export interface HealStatus {
   readonly breaker: HealBreaker;
   /** The last cycle that ended, by whomever it was started; absent before the first one. */
-  readonly last?: { readonly operationId: string; readonly endedAt: string; readonly result: HealResult };
+  readonly last?: EndedHeal;
+  /** The last one that healed something; absent when Temporal keeps none. */
+  readonly lastHealed?: EndedHeal;
+}
+
+export interface EndedHeal {
+  readonly operationId: string;
+  readonly endedAt: string;
+  readonly result: HealResult;
 }
 
 export interface HealOptions {
@@ -72,10 +81,14 @@ export class Heals {
     return this.operations.handleOf(temporal, workflowId, runId, attached);
   }
 
-  /** The breaker, and how the last cycle ended. */
+  /** The breaker, and how the last cycle ended, and the last one that had something to heal. */
   async status(): Promise<HealStatus> {
-    const [breaker, last] = await Promise.all([this.breaker(), this.#last()]);
-    return { breaker, ...(last && { last }) };
+    const [breaker, last, lastHealed] = await Promise.all([
+      this.breaker(),
+      this.#last("ExecutionStatus = 'Completed'"),
+      this.#last(`ExecutionStatus = 'Completed' AND StewardPhase = '${HEALED}'`),
+    ]);
+    return { breaker, ...(last && { last }), ...(lastHealed && { lastHealed }) };
   }
 
   async breaker(): Promise<HealBreaker> {
@@ -100,10 +113,10 @@ export class Heals {
     return this.breaker();
   }
 
-  async #last(): Promise<HealStatus['last']> {
+  async #last(which: string): Promise<EndedHeal | undefined> {
     const temporal = await this.temporal();
     return temporal.ask(async (client) => {
-      const query = "WorkflowType = 'healStuckCommits' AND ExecutionStatus = 'Completed'";
+      const query = `WorkflowType = 'healStuckCommits' AND ${which}`;
       for await (const { workflowId, runId, closeTime } of client.workflow.list({ query, pageSize: 1 })) {
         const result: HealResult = await client.workflow.getHandle(workflowId, runId).result();
         return { operationId: workflowId, endedAt: (closeTime ?? new Date()).toISOString(), result };

@@ -1,6 +1,6 @@
 /** The typed client of Steward. {@link StewardClient} is where to begin. */
 
-export type { Planning } from '../../activities/optimizing.js';
+export type { Planning, TableSweep } from '../../activities/optimizing.js';
 export type { JobEnd, JobResult } from '../../workflows/jobs/run-job.js';
 export type { JobSweepResult } from '../../workflows/jobs/sweep-jobs.js';
 export type { HealResult } from '../../workflows/optimizing/heal-stuck-commits.js';
@@ -21,7 +21,7 @@ export type { Finding } from './doctor/finding.js';
 export type { Doctor } from './doctor.js';
 export { describeHolder, StewardError, type StewardErrorCode, type StewardErrorOptions } from './errors.js';
 export { FAULTS_NOT_ALLOWED, type Fault, type FaultKind, type NodeFaults } from './faults.js';
-export type { HealBreaker, HealOptions, HealStatus, Heals } from './heals.js';
+export type { EndedHeal, HealBreaker, HealOptions, HealStatus, Heals } from './heals.js';
 export type { JobDescription, JobStatus, JobSubmission, Jobs } from './jobs.js';
 export type * from './model.js';
 export type { EffectLoad, NodeState, Nodes } from './nodes.js';
@@ -49,7 +49,7 @@ export type {
   RegionGroupPlanning,
   RegionGroups,
 } from './region-groups.js';
-export type { Schedule, Schedules } from './schedules.js';
+export type { Schedule, ScheduleRun, Schedules } from './schedules.js';
 export type { Sweeps } from './sweeps.js';
 export type {
   Column,

@@ -1,5 +1,7 @@
 import type { ScheduleHandle } from '@temporalio/client';
 import { StewardError } from './errors.js';
+import type { Operation } from './model.js';
+import { operationFrom } from './operation-description.js';
 import type { Temporal } from './temporal.js';
 
 /** What Steward starts by itself at an interval, as Temporal's schedules have it. */
@@ -14,6 +16,12 @@ export interface Schedule {
   readonly lastStartedAt?: string;
   readonly nextStartAt?: string;
 }
+
+/** A start of a schedule, and what became of it. */
+export type ScheduleRun = Pick<Operation, 'operationId' | 'status' | 'startedAt' | 'closedAt'> & {
+  /** That of the workflow, once it is COMPLETED. */
+  readonly result?: unknown;
+};
 
 /** `client.schedules` */
 export class Schedules {
@@ -66,6 +74,25 @@ export class Schedules {
     return this.#change(scheduleId, (handle) => handle.pause(note));
   }
 
+  /**
+   * The last runs that Temporal keeps with the schedule (up to ten), the newest first; runs past their retention are left out.
+   *
+   * @throws StewardError as `pause`
+   */
+  async runs(scheduleId: string): Promise<ScheduleRun[]> {
+    await known(scheduleId);
+    const temporal = await this.temporal();
+    const { info } = await temporal.ask((client) => client.schedule.getHandle(scheduleId).describe());
+    const runs = await Promise.all(
+      info.recentActions.map(({ action }) =>
+        action.type === 'startWorkflow'
+          ? runFrom(temporal, action.workflow.workflowId, action.workflow.firstExecutionRunId)
+          : undefined,
+      ),
+    );
+    return runs.filter((run) => run !== undefined).reverse();
+  }
+
   /** @throws StewardError as `pause` */
   resume(scheduleId: string): Promise<Schedule> {
     return this.#change(scheduleId, (handle) => handle.unpause(`resumed by ${this.actor}`));
@@ -81,6 +108,29 @@ export class Schedules {
     const temporal = await this.temporal();
     await temporal.ask((client) => change(client.schedule.getHandle(scheduleId)));
     return this.get(scheduleId);
+  }
+}
+
+async function runFrom(
+  temporal: Temporal,
+  workflowId: string,
+  runId: string,
+): Promise<ScheduleRun | undefined> {
+  try {
+    return await temporal.ask(async (client) => {
+      const handle = client.workflow.getHandle(workflowId, runId);
+      const { operationId, status, startedAt, closedAt } = operationFrom(await handle.describe());
+      return {
+        operationId,
+        status,
+        startedAt,
+        ...(closedAt !== undefined && { closedAt }),
+        ...(status === 'COMPLETED' && { result: await handle.result() }),
+      };
+    });
+  } catch (error) {
+    if (error instanceof StewardError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
   }
 }
 

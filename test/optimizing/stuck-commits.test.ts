@@ -44,6 +44,12 @@ test('S1: the table is locked while its last task completes; one heal after that
   expect(healed).toEqual([{ table, processId: process, shape: 'S1', outcome: 'COMMITTING' }]);
   expect(failed).toEqual([]);
   await committedOnce(table, process, 5);
+
+  await steward.heal();
+  await eventually('what was healed is told also after a cycle that had nothing to do', async () => {
+    const { last, lastHealed } = await steward.client.heals.status();
+    return last?.result.healed.length === 0 && lastHealed?.result.healed[0]?.table === table;
+  });
 });
 
 test('the lock is held for five cycles: each tells of the detection and of the failure once, and nothing else; then it heals', async () => {

@@ -8,12 +8,12 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { CycleReport, KeeperActivities } from '../../activities/keep-optimizers.js';
+import type { KeeperActivities } from '../../activities/keep-optimizers.js';
 import { type KeepOptimizerGroupInput, keepOptimizerGroupInput } from '../../src/rules/keeper-input.js';
 import { KEEPER_CYCLE } from '../activity-options.js';
 import { guarded } from '../failures.js';
 import { stewardActor, stewardPhase, stewardResource } from '../search-attributes.js';
-import { Keeper } from './keeper.js';
+import { Keeper, type KeeperView } from './keeper.js';
 
 const { keepGroup } = proxyActivities<KeeperActivities>(KEEPER_CYCLE);
 
@@ -30,13 +30,12 @@ export async function keepOptimizerGroup(raw: KeepOptimizerGroupInput): Promise<
     { key: stewardPhase, value: keeper.paused === undefined ? 'KEEPING' : 'PAUSED' },
   ]);
   for (let cycle = 0; cycle < input.cyclesPerRun && !workflowInfo().continueAsNewSuggested; cycle += 1) {
-    await keeper.cycle(async (state) => {
+    await keeper.cycle((state) => {
       const summary = `cycle ${state.cycle} of ${input.group}`;
       const call = { group: input.group, keeper: keeperName(), state };
-      const report = await keepGroup.executeWithOptions({ summary }, [call]);
-      setCurrentDetails(describe(input.group, report));
-      return report;
+      return keepGroup.executeWithOptions({ summary }, [call]);
     });
+    setCurrentDetails(describe(input.group, keeper.view));
     await keeper.interval(input.intervalMs);
   }
   await condition(allHandlersFinished);
@@ -49,9 +48,11 @@ function keeperName(): string {
   return workflowInfo().firstExecutionRunId.slice(0, 8);
 }
 
-function describe(group: string, report: CycleReport): string {
-  const { configuredMinParallelism, effectiveMinParallelism, liveThreads, liveOptimizers, state, open } =
-    report;
+function describe(group: string, { state, paused, report }: KeeperView): string {
+  const head = `Optimizer group ${group}`;
+  const pause = paused === undefined ? [] : ['', `**PAUSED**: ${paused}`];
+  if (report === undefined) return [`${head}: no cycle has ended yet`, ...pause].join('\n');
+  const { configuredMinParallelism, effectiveMinParallelism, liveThreads, liveOptimizers, open } = report;
   const minimum =
     configuredMinParallelism === effectiveMinParallelism
       ? `${configuredMinParallelism}`
@@ -61,8 +62,9 @@ function describe(group: string, report: CycleReport): string {
       `| ${resourceId} | ${attempts} | ${toldOptOut ? 'left to its container' : ''} |`,
   );
   return [
-    `Optimizer group ${group}: ${liveOptimizers} optimizers, ${liveThreads} threads, minimum ${minimum}`,
-    ...open.map((reason) => `- ${reason}`),
+    `${head}: ${liveOptimizers} optimizers, ${liveThreads} threads, minimum ${minimum}`,
+    ...pause,
+    ...(open.length === 0 ? [] : ['', ...open.map((reason) => `- ${reason}`)]),
     ...(orphans.length === 0 ? [] : ['', '| orphan | restarts | |', '| --- | --- | --- |', ...orphans]),
   ].join('\n');
 }

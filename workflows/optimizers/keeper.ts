@@ -71,12 +71,17 @@ export class Keeper {
     return this.#paused;
   }
 
-  carried(): CarriedKeeper {
+  get view(): KeeperView {
     return {
       state: this.#state,
       ...(this.#paused === undefined ? {} : { paused: this.#paused }),
       ...(this.#report === undefined ? {} : { report: this.#report }),
     };
+  }
+
+  /** For the run that goes on from here. */
+  carried(): CarriedKeeper {
+    return this.view;
   }
 
   /** Runs a cycle on the state, unless it is paused. */
@@ -91,8 +96,9 @@ export class Keeper {
 
   /** Waits for the interval, or for an Update; for an Update alone while it is paused. */
   async interval(ms: number): Promise<void> {
-    if (this.#paused === undefined) await condition(() => this.#woken, ms);
-    else await condition(() => this.#woken);
+    const woken = () => this.#woken;
+    if (this.#paused === undefined) await condition(woken, ms, { summary: 'until the next cycle' });
+    else await condition(woken);
     this.#woken = false;
   }
 
@@ -102,7 +108,8 @@ export class Keeper {
       (changed) =>
         this.#change(async () => {
           const settings = guarded(groupSettingsInput, changed);
-          const warnings = await setGroupSettings(this.group, settings);
+          const summary = `set how ${this.group} is kept`;
+          const warnings = await setGroupSettings.executeWithOptions({ summary }, [this.group, settings]);
           const { loweredAt: _, ...rest } = this.#state;
           this.#state = { ...rest, keepingAttempts: 0 };
           return warnings;
@@ -128,7 +135,8 @@ export class Keeper {
       restartNow,
       (asked) =>
         this.#change(async () => {
-          const launch = await launchOfOrphan(this.group, asked);
+          const summary = `restart ${asked.resourceId} now: is it an orphan?`;
+          const launch = await launchOfOrphan.executeWithOptions({ summary }, [this.group, asked]);
           if (launch === undefined) return;
           this.#state = afterRestartNow(this.#state, asked.resourceId, launch, Date.now());
         }),
@@ -143,13 +151,14 @@ export class Keeper {
       forget,
       ({ resourceId, actor }) =>
         this.#change(async () => {
-          await forgetResource(this.group, resourceId, actor);
+          const summary = `forget ${resourceId}`;
+          await forgetResource.executeWithOptions({ summary }, [this.group, resourceId, actor]);
           const { [resourceId]: _, ...orphans } = this.#state.orphans;
           this.#state = { ...this.#state, orphans };
         }),
       { validator: (asked) => void guarded(forgetInput, asked) },
     );
-    setHandler(keeperState, () => this.carried() as KeeperView);
+    setHandler(keeperState, () => this.view);
   }
 
   async #change<T>(change: () => Promise<T>): Promise<T> {

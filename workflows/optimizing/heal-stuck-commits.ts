@@ -1,4 +1,4 @@
-import { proxyActivities, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
+import { patched, proxyActivities, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
 import type {
   Detection,
   FoundStuck,
@@ -9,7 +9,7 @@ import type {
 import { type HealStuckCommitsInput, healStuckCommitsInput } from '../../src/rules/optimizing-input.js';
 import { CATALOG_PASS } from '../activity-options.js';
 import { guarded } from '../failures.js';
-import { stewardActor, stewardPhase } from '../search-attributes.js';
+import { HEALED, stewardActor, stewardPhase } from '../search-attributes.js';
 
 const { detectStuck, healStuck } = proxyActivities<HealActivities>(CATALOG_PASS);
 
@@ -35,7 +35,7 @@ export async function healStuckCommits(raw?: Partial<HealStuckCommitsInput>): Pr
     { key: stewardPhase, value: mode === 'repair' ? 'HEAL_REPAIR' : 'HEAL_OBSERVE' },
   ]);
   const found = await detectStuck.executeWithOptions({ summary: 'find stuck processes' }, [input]);
-  setCurrentDetails(describe(found));
+  setCurrentDetails(describe(found, () => ''));
   const healed: HealedProcess[] = [];
   const failed: UnhealedProcess[] = [];
   if (mode === 'repair' && found.breaker.state !== 'OPEN') {
@@ -46,7 +46,13 @@ export async function healStuckCommits(raw?: Partial<HealStuckCommitsInput>): Pr
       failed.push(...done.failed);
     }
   }
-  return { mode, ...found, healed, failed };
+  const result = { mode, ...found, healed, failed };
+  setCurrentDetails(describe(found, outcomes(result)));
+  // So that cycles that healed something are found among those that had nothing to do.
+  if (healed.some(({ outcome }) => outcome !== 'GONE') && patched('healed-is-a-phase')) {
+    upsertSearchAttributes([{ key: stewardPhase, value: HEALED }]);
+  }
+  return result;
 }
 
 function batches(stuck: readonly Detection[]): Detection[][] {
@@ -57,17 +63,33 @@ function batches(stuck: readonly Detection[]): Detection[][] {
 
 const SHOWN = 50;
 
-function describe({ stuck, total, anomalies, breaker }: FoundStuck): string {
+/** What became of each process, by its id. */
+function outcomes({ mode, breaker, healed, failed }: HealResult): (processId: number) => string {
+  const known = new Map([
+    ...healed.map(({ processId, outcome }) => [processId, outcome] as const),
+    ...failed.map(({ processId, cause }) => [processId, `not healed: ${cause}`] as const),
+  ]);
+  const otherwise = mode === 'observe' || breaker.state === 'OPEN' ? 'left alone' : '';
+  return (processId) => known.get(processId) ?? otherwise;
+}
+
+function describe(
+  { stuck, total, anomalies, breaker }: FoundStuck,
+  outcomeOf: (processId: number) => string,
+): string {
   const lines = [
     ...(breaker.state === 'OPEN'
       ? [`**The breaker is open: nothing is healed until \`steward heal ack\`.** ${breaker.reason}`, '']
       : []),
     ...(total === 0
       ? ['Nothing is stuck.']
-      : ['| table | process | shape | status |', '| --- | --- | --- | --- |']),
+      : ['| table | process | shape | status | outcome |', '| --- | --- | --- | --- | --- |']),
     ...stuck
       .slice(0, SHOWN)
-      .map(({ table, processId, shape, status }) => `| ${table} | ${processId} | ${shape} | ${status} |`),
+      .map(
+        ({ table, processId, shape, status }) =>
+          `| ${table} | ${processId} | ${shape} | ${status} | ${outcomeOf(processId)} |`,
+      ),
     ...(total > SHOWN ? ['', `and ${total - SHOWN} more`] : []),
     ...anomalies.map(({ name, kind }) => `\nNot healed, look at it: ${kind} ${name}`),
   ];

@@ -123,12 +123,18 @@ async function acknowledge(client: StewardClient, options: ChangeOptions): Promi
   );
 }
 
-function statusText({ breaker, last }: HealStatus): string {
+function statusText({ breaker, last, lastHealed }: HealStatus): string {
   return [
     details([
       ...breakerLines(breaker),
       ['last cycle', last === undefined ? 'none has ended yet' : last.endedAt],
       ['  operation', last?.operationId],
+      [
+        'last heal',
+        lastHealed &&
+          `${lastHealed.endedAt}: ${lastHealed.result.healed.map(({ table }) => table).join(', ')}`,
+      ],
+      ['  operation', lastHealed?.operationId],
     ]),
     ...(last === undefined ? [] : ['', healText(last.result)]),
     ...(breaker.state === 'OPEN'

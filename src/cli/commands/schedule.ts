@@ -1,15 +1,17 @@
 import type { Command } from 'commander';
-import type { Schedule, StewardClient } from '../../client/index.js';
+import type { Schedule, ScheduleRun, StewardClient } from '../../client/index.js';
 import { withClient } from '../connection.js';
 import type {
   ScheduleDocument,
   SchedulePlanDocument,
+  ScheduleRunsDocument,
   SchedulesDocument,
   SchedulesEnsuredDocument,
 } from '../documents.js';
 import { formatDuration } from '../duration.js';
 import { type ChangeOptions, type ConnectionOptions, changes, connects, example } from '../options.js';
 import { listing } from '../render.js';
+import { didText } from '../run-text.js';
 import type { Cell } from '../table.js';
 import { colors, print } from '../terminal.js';
 
@@ -35,6 +37,20 @@ export function addScheduleCommands(program: Command): void {
         }),
     ),
     'steward schedule list',
+  );
+
+  example(
+    connects(schedule.command('show').description('one schedule, its last runs and what each of them did'))
+      .argument('<id>', 'as "schedule list" shows it')
+      .action((id: string, options: ConnectionOptions) =>
+        withClient(options, async (client) => {
+          const [found, runs] = await Promise.all([client.schedules.get(id), client.schedules.runs(id)]);
+          print<ScheduleRunsDocument>(options, { schedule: found, runs }, () =>
+            [scheduleTable([found]), '', runTable(found.workflowType, runs)].join('\n'),
+          );
+        }),
+      ),
+    'steward schedule show steward/heal-stuck-commits',
   );
 
   example(
@@ -128,6 +144,18 @@ function scheduleTable(schedules: readonly Schedule[]): string {
       schedule.note ?? '',
     ]),
     'no schedules',
+  );
+}
+
+function runTable(workflowType: string, runs: readonly ScheduleRun[]): string {
+  return listing(
+    [{ title: 'STARTED' }, { title: 'TOOK', align: 'right' }, { title: 'DID' }],
+    runs.map(({ status, startedAt, closedAt, result }) => [
+      `${formatDuration(Date.now() - Date.parse(startedAt))} ago`,
+      closedAt === undefined ? '' : formatDuration(Date.parse(closedAt) - Date.parse(startedAt)),
+      status === 'COMPLETED' ? didText(workflowType, result) : status,
+    ]),
+    'it has not run yet',
   );
 }
 

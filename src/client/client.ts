@@ -81,6 +81,7 @@ export class StewardClient {
       nodes: this.nodes,
       schedules: this.schedules,
       heals: this.heals,
+      optimizerGroups: this.optimizerGroups,
       jobs: this.jobs,
       operations: this.operations,
       workers: this.workers,

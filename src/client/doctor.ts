@@ -7,6 +7,7 @@ import type { Heals } from './heals.js';
 import type { Jobs } from './jobs.js';
 import type { Nodes } from './nodes.js';
 import type { Operations } from './operations.js';
+import type { OptimizerGroups } from './optimizer-groups.js';
 import type { Schedules } from './schedules.js';
 import type { Temporal } from './temporal.js';
 import type { Workers } from './workers.js';
@@ -19,6 +20,7 @@ export interface DoctorTools {
   readonly nodes: Nodes;
   readonly schedules: Schedules;
   readonly heals: Heals;
+  readonly optimizerGroups: OptimizerGroups;
   readonly jobs: Jobs;
   readonly operations: Operations;
   readonly workers: Workers;
@@ -34,7 +36,7 @@ export class Doctor {
    * @param processes states of the processes of a local stack, where they are known
    */
   async examine(processes: ProcessStates = new Map()): Promise<Finding[]> {
-    const { nodes, heals, jobs, operations, workers, taskQueue } = this.tools;
+    const { nodes, heals, optimizerGroups, jobs, operations, workers, taskQueue } = this.tools;
     const [temporal, control] = await Promise.all([this.#temporal(), this.#control()]);
     const findings = [...temporal.findings, ...control.findings];
     const { status, clock } = control;
@@ -69,7 +71,7 @@ export class Doctor {
       looking('heals', async () => [await work.examineBreaker(heals)]),
       ...(temporal.found === undefined
         ? []
-        : [looking('keepers', async () => [await work.examineKeepers(status, temporal.found!)])]),
+        : [looking('keepers', () => work.examineKeepers(status.optimizerGroups, optimizerGroups))]),
       looking('tombstones', async () => [await examineTombstones(jobs, Date.now())]),
       looking('pauses', async () => examinePauses(await operations.pauses())),
     ]);

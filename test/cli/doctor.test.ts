@@ -288,6 +288,19 @@ test('an open breaker and a group without a keeper are wrong', async () => {
   await finds();
 }, 120_000);
 
+test('a keeper that is paused is a warning, and the fix lets it go on', async () => {
+  await cli('optimizer-group create rested --container external');
+  await cli('optimizer-group pause rested --reason moving');
+  await finds({
+    check: 'keepers',
+    verdict: 'WARN',
+    found: 'that of optimizer group rested is paused: moving (tester)',
+    fix: 'steward optimizer-group resume rested',
+  });
+  await cli('optimizer-group resume rested');
+  await finds();
+}, 120_000);
+
 test('a tombstone that nobody purges is a warning; the fix purges it', async () => {
   await cli('schedule pause steward/sweep-jobs');
   await sql`INSERT INTO job (job_id, owner, state, execution, spec, actor, ended_at, free_at)
@@ -316,7 +329,21 @@ test('what is paused is a warning', async () => {
     found: text(/^everything is paused by tester since .*: disk swap$/),
     fix: 'steward operation resume --all',
   });
-  await steward.client.operations.resume(undefined);
+  await cli('operation resume --all');
+  await finds();
+  const groups = await steward.database('held', 1);
+  await steward.node('node-1').kill('SIGSTOP');
+  const removal = await steward.client.regionGroups.remove({ groups });
+  await steward.client.operations.pause(removal.operationId, 'disk swap');
+  await steward.node('node-1').kill('SIGCONT');
+  await finds({
+    check: 'pauses',
+    verdict: 'WARN',
+    found: text(/^region-group\/\d+\/remove is paused by tester since .*: disk swap$/),
+    fix: `steward operation resume ${removal.operationId}`,
+  });
+  await cli(`operation resume ${removal.operationId}`);
+  await removal.result();
   await finds();
 }, 120_000);
 

@@ -1,7 +1,7 @@
-import type { GetStatusResponse } from '../../rpc/gen/steward/coordinator/v1/catalog_pb.js';
 import type { Heals } from '../heals.js';
-import type { Temporal } from '../temporal.js';
-import { enumerated, type Finding, ok, wrong } from './finding.js';
+import type { OptimizerGroupDescription } from '../optimizer-group-model.js';
+import type { OptimizerGroups } from '../optimizer-groups.js';
+import { enumerated, type Finding, ok, warn, wrong } from './finding.js';
 
 /** Heals and keepers. */
 
@@ -15,30 +15,37 @@ export async function examineBreaker(heals: Heals): Promise<Finding> {
   );
 }
 
-/** Every group has to have its keeper running. */
-export async function examineKeepers(status: GetStatusResponse, temporal: Temporal): Promise<Finding> {
-  const { optimizerGroups: groups } = status;
+/** Every group has to have its keeper running, and answering. */
+export async function examineKeepers(names: readonly string[], groups: OptimizerGroups): Promise<Finding[]> {
   const found = await Promise.all(
-    groups.map(async (group) => ({
-      group,
-      keeper: await temporal.describeOpen(`optimizer-group/${group}`),
-    })),
+    names.map(async (name) => ({ name, keeper: (await groups.get(name)).keeper })),
   );
-  const missing = found.filter(({ keeper }) => keeper === undefined).map(({ group }) => group);
-  if (missing.length === 0) {
-    return ok(
-      'keepers',
-      groups.length === 0 ? 'no optimizer groups' : `${groups.length} of ${groups.length} run`,
-    );
+  const missing = found.filter(({ keeper }) => keeper.state === 'MISSING').map(({ name }) => name);
+  const findings = [
+    ...found.flatMap(({ name, keeper }) => idleKeeper(name, keeper)),
+    ...(missing.length === 0 ? [] : [noKeeper(missing)]),
+  ];
+  if (findings.length > 0) return findings;
+  return [ok(CHECK, names.length === 0 ? 'no optimizer groups' : `${names.length} of ${names.length} run`)];
+}
+
+const CHECK = 'keepers';
+
+function idleKeeper(name: string, { state, reason }: OptimizerGroupDescription['keeper']): Finding[] {
+  const whose = `that of optimizer group ${name}`;
+  if (state === 'PAUSED') {
+    return [warn(CHECK, `${whose} is paused: ${reason}`, `steward optimizer-group resume ${name}`)];
   }
-  const { SCHEDULES } = await import('../../temporal/schedules.js');
-  const ensures = SCHEDULES.find(({ workflowType }) => (workflowType as string) === 'ensureKeepers');
+  if (state !== 'SILENT') return [];
+  const fix = 'see that a worker runs; optimizers go on working, and are not restarted meanwhile';
+  return [warn(CHECK, `${whose} does not answer: ${reason}`, fix)];
+}
+
+function noKeeper(groups: readonly string[]): Finding {
+  const [groupWord, has] = groups.length === 1 ? ['group', 'has'] : ['groups', 'have'];
   return wrong(
-    'keepers',
-    `optimizer ${missing.length === 1 ? 'group' : 'groups'} ${enumerated(missing)} ${missing.length === 1 ? 'has' : 'have'} no keeper: ` +
-      'dead optimizers stay dead',
-    ensures === undefined
-      ? 'start them again: a worker looks for missing keepers'
-      : `steward schedule trigger ${ensures.scheduleId}`,
+    CHECK,
+    `optimizer ${groupWord} ${enumerated(groups)} ${has} no keeper: dead optimizers stay dead`,
+    'steward schedule trigger steward/ensure-keepers',
   );
 }

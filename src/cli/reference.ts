@@ -71,7 +71,7 @@ function commandText(path: string, command: Command, documents: readonly string[
     '',
     `${command.description()}.`,
     '',
-    '```',
+    '```console',
     `steward ${path} ${command.usage()}`.trimEnd(),
     ...examplesOf(command),
     '```',

@@ -1,30 +1,23 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { cliReference, commandPaths, documentNames } from '../../src/cli/reference.js';
 import { stewardProgram } from '../../src/cli/run.js';
 import { projectRoot } from '../../src/local/project.js';
+import { commandLines, PAGES, readPage } from './documented.js';
 
-const read = (path: string) => readFileSync(join(projectRoot, path), 'utf8');
 const COMMANDS = new Set(commandPaths(stewardProgram()));
-const pages = [
-  'README.md',
-  ...readdirSync(join(projectRoot, 'docs'))
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => `docs/${name}`),
-];
-
 test('docs/cli.md is what the program says of itself', () => {
   const program = stewardProgram();
-  const documents = documentNames(read('src/cli/documents.ts'), commandPaths(program));
+  const documents = documentNames(readPage('src/cli/documents.ts'), commandPaths(program));
   const reference = cliReference(program, documents);
-  expect(read('docs/cli.md') === reference, 'docs/cli.md is stale: run npm run docs:cli').toBe(true);
+  expect(readPage('docs/cli.md') === reference, 'docs/cli.md is stale: run npm run docs:cli').toBe(true);
 });
 
 test('every command that prints JSON has its document described, and every example of help is a command', () => {
   const program = stewardProgram();
-  const documents = documentNames(read('src/cli/documents.ts'), commandPaths(program));
+  const documents = documentNames(readPage('src/cli/documents.ts'), commandPaths(program));
   const printing = leaves(program).filter(([, command]) =>
     command.options.some(({ long }) => long === '--json'),
   );
@@ -54,7 +47,11 @@ test('the parser of documents finds stale and missing comments', () => {
 });
 
 test('every steward command in README and docs is one that the program knows, with options that it has', () => {
-  const found = pages.flatMap((page) => commandLines(read(page)).map((line) => ({ page, line })));
+  const found = PAGES.flatMap((page) =>
+    commandLines(readPage(page), COMMANDS)
+      .filter((line) => /^(npx )?steward /.test(line))
+      .map((line) => ({ page, line })),
+  );
   expect(found.length).toBeGreaterThan(60);
   const wrong = found.flatMap(({ page, line }) => {
     const problem = problemOf(line);
@@ -73,40 +70,17 @@ test('a command line that the program does not know is found', () => {
 
 test('links of docs to pages of this project lead somewhere', () => {
   const files = new Set([
-    ...pages,
+    ...PAGES,
     ...readdirSync(join(projectRoot, 'docs'), { recursive: true }).map((name) => `docs/${String(name)}`),
   ]);
-  const dead = pages.flatMap((page) =>
-    [...read(page).matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)]
+  const dead = PAGES.flatMap((page) =>
+    [...readPage(page).matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)]
       .map(([, target]) => join(page.startsWith('docs/') ? 'docs' : '', target!))
       .filter((target) => target.endsWith('.md') && !files.has(target))
       .map((target) => `${page}: ${target}`),
   );
   expect(dead).toEqual([]);
 });
-
-/** Lines of console blocks, and commands with options or arguments that stand in the text. */
-function commandLines(markdown: string): string[] {
-  const blocks = [...markdown.matchAll(/^```(?:console|sh)\n([\s\S]*?)^```/gm)].map(([, block]) => block!);
-  const lines = blocks
-    .flatMap((block) => block.replaceAll('\\\n', ' ').split('\n'))
-    .map((line) => line.replace(/^\$ /, ''))
-    .filter((line) => /^(npx )?steward /.test(line));
-  const text = markdown.replaceAll(/^```[\s\S]*?^```/gm, '');
-  const inline = [...text.matchAll(/`((?:npx )?steward [^`]+)`/g)].flatMap(([, line]) => mentioned(line!));
-  return [...lines, ...inline].map((line) => line.replace(/ +# .*$/, ''));
-}
-
-/** A mention in the text may be of several verbs, have options in brackets, or be the name of a command alone. */
-function mentioned(line: string): string[] {
-  const bare = line.replaceAll(/[[\]]/g, '');
-  const alternatives = /^(.*?)(\S+\|\S+)(.*)$/.exec(bare);
-  const lines =
-    alternatives === null
-      ? [bare]
-      : alternatives[2]!.split('|').map((word) => `${alternatives[1]}${word}${alternatives[3]}`);
-  return lines.filter((one) => !COMMANDS.has(one.replace(/^(npx )?steward /, '')));
-}
 
 /** Why the program does not take this line; nothing is run. */
 function problemOf(line: string): string | undefined {

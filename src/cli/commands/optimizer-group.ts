@@ -74,7 +74,7 @@ export function addOptimizerGroupCommands(program: Command): void {
     ).action((name: string, options: CreateOptions) =>
       withClient(options, (client) => create(client, name, options)),
     ),
-    'steward optimizer-group create default --optimizers 2 --threads 2 --auto-restart',
+    'steward optimizer-group create nightly --optimizers 2 --threads 2 --auto-restart',
     'steward optimizer-group create flink --container external',
   );
 
@@ -117,7 +117,7 @@ export function addOptimizerGroupCommands(program: Command): void {
       .action((name: string, options: ChangeOptions & SettingOptions) =>
         withClient(options, (client) => scale(client, name, options)),
       ),
-    'steward optimizer-group scale default --min-threads 8',
+    'steward optimizer-group scale default --min-threads 3',
     'steward optimizer-group scale default --auto-restart --grace 2m',
   );
 

@@ -93,8 +93,8 @@ export function addRegionGroupCommands(program: Command): void {
     ).action((ids: readonly number[], options: WaitingOptions) =>
       withClient(options, (client) => remove(client, ids, options)),
     ),
-    'steward region-group remove 3 4',
-    'steward region-group remove 3 --dry-run',
+    'steward region-group remove 3 4 --dry-run',
+    'steward region-group remove 3',
   );
 
   example(
@@ -106,7 +106,7 @@ export function addRegionGroupCommands(program: Command): void {
     ).action((ids: readonly number[], options: WaitingOptions) =>
       withClient(options, (client) => recreate(client, ids, options)),
     ),
-    'steward region-group recreate 3',
+    'steward region-group recreate 5',
   );
 
   example(
@@ -122,7 +122,7 @@ export function addRegionGroupCommands(program: Command): void {
     ).action((id: number, options: ChangeOptions & { readonly node: string }) =>
       withClient(options, (client) => forgetReplica(client, id, options)),
     ),
-    'steward region-group forget-replica 3 --node node-2',
+    'steward region-group forget-replica 5 --node node-2',
   );
 
   example(
@@ -151,7 +151,7 @@ export function addRegionGroupCommands(program: Command): void {
           print<RegionGroupDocument>(options, { regionGroup }, () => regionGroupText(regionGroup));
         }),
       ),
-    'steward region-group show 3',
+    'steward region-group show 5',
   );
 }
 

@@ -67,7 +67,7 @@ export function addTableCommands(program: Command): void {
       withClient(options, (client) => create(client, name, options)),
     ),
     'steward table create orders',
-    'steward table create orders --group nightly --columns id:BIGINT,name:VARCHAR',
+    'steward table create customers --group nightly --columns id:BIGINT,name:VARCHAR',
   );
 
   example(

@@ -278,7 +278,9 @@ export const SCENARIOS: readonly Scenario[] = [
     page: 'docs/worker-contract.md',
     steps: {
       "rpc NodeService/GetNodeInfo '{}'": { before: [serves(7070)], says: /"nodeId": ?"node-1"/ },
-      'rpc OperationService/Submit "{$NODE,\\"operations\\":[$CREATE]}"': { says: /SUCCESS|STALE_EPOCH/ },
+      'rpc OperationService/Submit "{$NODE,\\"operations\\":[$CREATE]}"': {
+        says: /PROCESSING|SUCCESS|STALE_EPOCH/,
+      },
       'rpc InventoryService/ListRegions "{$NODE}"': { says: /STATE_PRESENT/ },
       'rpc OperationService/Submit "{$NODE,\\"operations\\":[$DELETE]}"': { says: /PROCESSING|SUCCESS/ },
       'rpc OperationService/Get "{$NODE,\\"operationIds\\":[\\"delete-region/$CATALOG/42/node-1@2#2\\"]}"': {

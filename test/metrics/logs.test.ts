@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fromBaggage, toBaggage } from '../../src/rpc/baggage.js';
+import { eventually } from '../support/eventually.js';
+import { rateJob } from '../support/jobs.js';
 import type { TestProcess } from '../support/processes.js';
 import { type Steward, startSteward } from '../support/steward.js';
 
@@ -49,6 +51,60 @@ test('the lines of one removal are found by its workflow id, in the logs of the 
   }
 });
 
+test('a keeper and a job say in every line what they are about and who wanted it', async () => {
+  const { client, directory } = steward;
+  await client.optimizerGroups.create({
+    name: 'default',
+    settings: { autoRestart: true, threadsPerOptimizer: 1, minParallelism: 1 },
+    intervalMs: 300,
+  });
+  const job = await client.jobs.submit({ jobId: 'logged', job: rateJob(`${directory}/out`, { rows: 10 }) });
+  await job.result();
+  await eventually('its optimizer lives', async () => {
+    const { resources } = await client.optimizerGroups.get('default');
+    return resources[0]?.state === 'STARTED';
+  });
+
+  const requested = (await client.optimizerGroups.get('default')).resources[0]!;
+  expect(told('requesting an optimizer', steward.worker)).toEqual([
+    expect.objectContaining({
+      workflowId: 'optimizer-group/default',
+      workflowType: 'keepOptimizerGroup',
+      runId: expect.any(String),
+      activity: expect.any(String),
+      activityAttempt: 1,
+      actor: 'tester',
+      group: 'default',
+      resource: requested.resourceId,
+    }),
+  ]);
+  const done = told('operation done', ...steward.nodes).filter(
+    ({ operation }) => !/-region\//.test(String(operation)),
+  );
+  const asked = (verb: string, workflowId: string, workflowType: string) =>
+    expect.objectContaining({
+      operation: expect.stringMatching(new RegExp(`^${verb}/.+@\\d+#1$`)),
+      workflowId,
+      workflowType,
+      actor: 'tester',
+    });
+  expect(done.sort((a, b) => String(a['operation']).localeCompare(String(b['operation'])))).toEqual([
+    asked('deploy-task-group', 'job/logged', 'runJob'),
+    asked('request-resource', 'optimizer-group/default', 'keepOptimizerGroup'),
+  ]);
+  expect(told('task group is FINISHED', ...steward.nodes)).toEqual([
+    expect.objectContaining({
+      workflowId: 'job/logged',
+      actor: 'tester',
+      job: 'logged',
+      pipeline: 1,
+      taskGroup: 1,
+      execution: expect.any(Number),
+      node: expect.stringMatching(/^node-\d$/),
+    }),
+  ]);
+});
+
 test('baggage carries any workflow id and actor; what is not ours, or is malformed, is nobody', () => {
   const context = { workflowId: 'job/a=b,c;d %41', workflowType: 'runJob', actor: 'Zoë, <ops@example.org>' };
   expect(toBaggage(context)).toMatch(/^[\x21-\x7e]+$/);
@@ -67,9 +123,18 @@ test('baggage carries any workflow id and actor; what is not ours, or is malform
   expect(fromBaggage(`steward.workflow_id=${'x'.repeat(4_000)}`)).toBeUndefined();
 });
 
-function linesOf({ logFile }: TestProcess, workflowId: string) {
+function linesOf(process: TestProcess, workflowId: string) {
+  return linesWith(process, `"workflowId":${JSON.stringify(workflowId)}`);
+}
+
+/** The lines with this message. */
+function told(message: string, ...processes: readonly TestProcess[]) {
+  return processes.flatMap((process) => linesWith(process, `"msg":${JSON.stringify(message)}`));
+}
+
+function linesWith({ logFile }: TestProcess, text: string) {
   return readFileSync(logFile, 'utf8')
     .split('\n')
-    .filter((line) => line.includes(`"workflowId":${JSON.stringify(workflowId)}`))
+    .filter((line) => line.includes(text))
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }

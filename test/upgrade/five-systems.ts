@@ -6,7 +6,6 @@ import { createTable, findTable, readCurrentSnapshot } from '../../src/catalog/o
 import type { OperationHandle } from '../../src/client/index.js';
 import { disagreements, ranTwice } from '../chaos/agreement.js';
 import { idsIn, numbers } from '../jobs/task-groups.js';
-import { lives } from '../optimizers/optimizer-process.js';
 import { query } from '../optimizers/parquet.js';
 import { eventually } from '../support/eventually.js';
 import { rateJob } from '../support/jobs.js';
@@ -100,16 +99,13 @@ export class FiveSystems {
     return { removal: removal.operationId, job: running.operationId };
   }
 
-  /** The process of the one optimizer, once it lives and has registered. */
-  async optimizer(): Promise<number> {
-    return eventually(
+  /** Resolves when the keeper has its one optimizer, and that lives. */
+  async optimizer(): Promise<void> {
+    await eventually(
       'the keeper has one optimizer',
       async () => {
         const { resources } = await this.steward.client.optimizerGroups.get(GROUP);
-        const living = resources.filter(
-          ({ optimizer, processId }) => optimizer?.alive && processId && lives(processId),
-        );
-        return resources.length === 1 && living.length === 1 && Number.parseInt(living[0]!.processId!, 10);
+        return resources.length === 1 && resources[0]!.optimizer?.alive === true;
       },
       PATIENCE_MS,
     );

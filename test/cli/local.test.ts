@@ -33,7 +33,10 @@ const HAPPENED: readonly (readonly [system: string, happened: RegExp])[] = [
   ],
   ['optimizing', /200 small files of 20 rows ingested, merged into \d+; 4000 rows/],
   ['heal', /process \d+ was stuck before its commit .* 3 files before, 1 after; 60 rows before and after/],
-  ['optimizers', /killed the process .* its keeper restarted it as launch \d+ .* 2 optimizers with 2 threads/],
+  [
+    'optimizers',
+    /killed the process .* its keeper restarted it as launch \d+ .* 2 optimizers with 2 threads/,
+  ],
   [
     'jobs',
     /read 120 rows and wrote 108 .* found to be a zombie, and finished after \d+ restarts?: 100 of 100 rows out/,

@@ -61,8 +61,8 @@ export async function migrateCatalog(catalog: Catalog): Promise<{ readonly appli
   if (await isNewer(catalog)) return { applied: [] };
   const { error, results } = await migratorOf(catalog).migrateToLatest();
   if (error !== undefined) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`the catalog could not be migrated, and is as it was: ${reason}`, { cause: error });
+    const reason = error instanceof Error ? `: ${error.message}` : '';
+    throw new Error(`the catalog could not be migrated, and is as it was${reason}`, { cause: error });
   }
   return { applied: (results ?? []).map(({ migrationName }) => migrationName) };
 }

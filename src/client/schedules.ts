@@ -84,10 +84,10 @@ export class Schedules {
     const temporal = await this.temporal();
     const { info } = await temporal.ask((client) => client.schedule.getHandle(scheduleId).describe());
     const runs = await Promise.all(
-      info.recentActions.map(({ action }) =>
+      info.recentActions.flatMap(({ action }) =>
         action.type === 'startWorkflow'
-          ? runFrom(temporal, action.workflow.workflowId, action.workflow.firstExecutionRunId)
-          : undefined,
+          ? [runFrom(temporal, action.workflow.workflowId, action.workflow.firstExecutionRunId)]
+          : [],
       ),
     );
     return runs.filter((run) => run !== undefined).reverse();

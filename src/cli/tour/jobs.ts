@@ -55,7 +55,9 @@ async function runOrders(
   const handle = await client.jobs.submit({ jobId, job: { ...job, pipelines } });
   const { rowsIn, rowsOut } = await handle.result();
   const ended = await client.jobs.get(jobId);
-  const nodes = [...new Set(ended.locations.map(({ nodeId }) => nodeId ?? ''))].sort((a, b) => a.localeCompare(b));
+  const nodes = [...new Set(ended.locations.map(({ nodeId }) => nodeId ?? ''))].sort((a, b) =>
+    a.localeCompare(b),
+  );
   return {
     text: `job ${jobId} read ${rowsIn} rows and wrote ${rowsOut} (amounts above 0) as Parquet into ${directory}, deployed on ${nodes.join(', ')}`,
     job: ended,

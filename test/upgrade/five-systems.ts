@@ -6,6 +6,7 @@ import { createTable, findTable, readCurrentSnapshot } from '../../src/catalog/o
 import type { OperationHandle } from '../../src/client/index.js';
 import { disagreements, ranTwice } from '../chaos/agreement.js';
 import { idsIn, numbers } from '../jobs/task-groups.js';
+import { linesOf } from '../optimizers/optimizer-process.js';
 import { query } from '../optimizers/parquet.js';
 import { eventually } from '../support/eventually.js';
 import { rateJob } from '../support/jobs.js';
@@ -111,6 +112,27 @@ export class FiveSystems {
     );
   }
 
+  /** Ends the optimizer as whoever operates its machine would; its keeper launches it again. */
+  async restartOptimizer(): Promise<void> {
+    await this.optimizer();
+    const { resourceId, nodeId, launch } = await this.#resource();
+    const log = join(
+      this.steward.nodeDirectory(nodeId!),
+      'resources',
+      this.steward.catalogId,
+      resourceId,
+      'optimizer.log',
+    );
+    const { pid } = linesOf(log).findLast(({ ready }) => ready === true)!;
+    process.kill(Number(pid), 'SIGTERM');
+    await eventually(
+      'the keeper has launched it again',
+      async () => (await this.#resource()).launch > launch,
+      PATIENCE_MS,
+    );
+    await this.optimizer();
+  }
+
   /** Waits until everything has ended, and compares it with what was asked for: nothing failed, nothing was done twice. */
   async judge(): Promise<void> {
     for (const { what, ended, expected } of this.#ends) expect(await ended, what).toMatchObject(expected);
@@ -131,6 +153,11 @@ export class FiveSystems {
     const { client } = this.steward.temporal;
     for (const status of ['Failed', 'TimedOut', 'Terminated', 'Canceled'])
       expect((await client.workflow.count(`ExecutionStatus = '${status}'`)).count, status).toBe(0);
+  }
+
+  async #resource() {
+    const { resources } = await this.steward.client.optimizerGroups.get(GROUP);
+    return resources[0]!;
   }
 
   async #optimize(name: string): Promise<void> {

@@ -28,7 +28,7 @@ export interface Steward extends Cluster {
   clearFaults(nodeId?: string): Promise<void>;
   /** Ids of the region groups of which the node has a directory, sorted. Looks at the disk, asks nobody. */
   regionsOnDisk(nodeId: string): number[];
-  /** Resolves when these nodes, or all, are alive in the catalog. */
+  /** Resolves when these nodes, or all whose processes run, are alive in the catalog. */
   nodesAlive(nodeIds?: readonly string[]): Promise<void>;
   /** A database with running region groups; answers their ids. */
   database(name: string, groups: number, replicationFactor?: number): Promise<number[]>;
@@ -109,7 +109,7 @@ export async function startSteward(options: ClusterOptions = {}): Promise<Stewar
         .map(Number)
         .sort((a, b) => a - b);
     },
-    async nodesAlive(of = nodeIds()) {
+    async nodesAlive(of = cluster.nodes.filter(({ running }) => running).map(({ name }) => name)) {
       await eventually(`${of.join(', ')} alive`, async () => {
         const alive = (await client.nodes.list()).filter((node) => node.alive).map(({ nodeId }) => nodeId);
         return of.every((nodeId) => alive.includes(nodeId));

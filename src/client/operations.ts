@@ -117,8 +117,13 @@ export class Operations {
         await temporal.ask((client) => client.workflow.getHandle(id).executeUpdate('cancel', { updateId }));
         return;
       } catch (error) {
+        const ended = await this.#endOf(temporal, id).catch(() => undefined);
         // An Update whose answer was lost, here or inside Temporal's client, may have ended the operation all the same.
-        if (await this.#endedCanceled(temporal, id).catch(() => false)) return;
+        if (ended?.outcome === 'CANCELED') return;
+        if (ended !== undefined && error instanceof StewardError && error.code === 'NOT_FOUND')
+          throw new StewardError('NOT_FOUND', `${id} has ended: there is nothing to cancel`, {
+            cause: error,
+          });
         // An Update that meets a workflow task which fails is lost; under the same id it is not applied twice.
         if (attempt === UPDATE_ATTEMPTS || !isLostUpdate(error)) throw error;
         await sleep(UPDATE_RETRY_MS);
@@ -240,9 +245,10 @@ export class Operations {
     }
   }
 
-  async #endedCanceled(temporal: Temporal, operationId: string): Promise<boolean> {
+  /** Undefined while it goes on. */
+  async #endOf(temporal: Temporal, operationId: string): Promise<{ readonly outcome: unknown } | undefined> {
     const { closedAt, result } = await this.#describe(temporal, operationId, undefined, { brief: true });
-    return closedAt !== undefined && outcomeOf(result) === 'CANCELED';
+    return closedAt === undefined ? undefined : { outcome: outcomeOf(result) };
   }
 
   async #describeRun(

@@ -44,6 +44,7 @@ test('a creation that is over cannot be cancelled', async () => {
   const [created] = await steward.client.operations.list();
   await expect(steward.client.operations.cancel(created!.operationId)).rejects.toMatchObject({
     code: 'NOT_FOUND',
+    message: `${created!.operationId} has ended: there is nothing to cancel`,
   });
   const [group] = await steward.client.regionGroups.list({ database: 'over' });
   expect(group?.state).toBe('RUNNING');

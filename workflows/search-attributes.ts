@@ -8,6 +8,3 @@ export const stewardPhase = defineSearchAttributeKey('StewardPhase', SearchAttri
 export const stewardActor = defineSearchAttributeKey('StewardActor', SearchAttributeType.KEYWORD);
 
 export const SEARCH_ATTRIBUTES = [stewardDatabase, stewardResource, stewardNode, stewardPhase, stewardActor];
-
-/** StewardPhase of a heal that healed something. */
-export const HEALED = 'HEALED';

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { HealResult } from '../../workflows/optimizing/heal-stuck-commits.js';
-import { HEALED } from '../../workflows/search-attributes.js';
 import type { RepairMode } from '../rules/input.js';
 import { healStuckCommitsInput } from '../rules/optimizing-input.js';
 import type { BreakerState, Graces } from '../rules/stuck.js';
+import { HEALED } from '../rules/words.js';
 import type { Coordinator } from './coordinator.js';
 import type { OperationHandle } from './operation-handle.js';
 import type { Operations } from './operations.js';

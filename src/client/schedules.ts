@@ -1,7 +1,6 @@
 import type { ScheduleHandle } from '@temporalio/client';
 import { StewardError } from './errors.js';
 import type { Operation } from './model.js';
-import { operationFrom } from './operation-description.js';
 import type { Temporal } from './temporal.js';
 
 /** What Steward starts by itself at an interval, as Temporal's schedules have it. */
@@ -116,6 +115,7 @@ async function runFrom(
   workflowId: string,
   runId: string,
 ): Promise<ScheduleRun | undefined> {
+  const { operationFrom } = await import('./operation-description.js');
   try {
     return await temporal.ask(async (client) => {
       const handle = client.workflow.getHandle(workflowId, runId);

@@ -289,8 +289,8 @@ export class Optimizer {
         );
       }
     } catch (error) {
-      if (!signal.aborted) throw error;
-      this.log.warn({ left: this.#outbox.size }, 'no coordinator took the results in time; kept');
+      if (!signal.aborted && !(error instanceof ToldToEnd)) throw error;
+      this.log.warn({ left: this.#outbox.size }, 'no coordinator took the results; kept');
     }
   }
 

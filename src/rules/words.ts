@@ -28,3 +28,6 @@ export interface Holder extends HolderRef {
   /** ISO 8601, by the catalog's clock. */
   readonly since: string;
 }
+
+/** StewardPhase of a heal that healed something. */
+export const HEALED = 'HEALED';

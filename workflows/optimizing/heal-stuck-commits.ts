@@ -7,9 +7,10 @@ import type {
   UnhealedProcess,
 } from '../../activities/heal.js';
 import { type HealStuckCommitsInput, healStuckCommitsInput } from '../../src/rules/optimizing-input.js';
+import { HEALED } from '../../src/rules/words.js';
 import { CATALOG_PASS } from '../activity-options.js';
 import { guarded } from '../failures.js';
-import { HEALED, stewardActor, stewardPhase } from '../search-attributes.js';
+import { stewardActor, stewardPhase } from '../search-attributes.js';
 
 const { detectStuck, healStuck } = proxyActivities<HealActivities>(CATALOG_PASS);
 

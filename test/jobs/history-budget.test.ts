@@ -36,7 +36,7 @@ test(`a job of 10 task groups stays in budget, and being looked after ${LOOKS} t
 }, 120_000);
 
 test('short jobs: tombstones stay bounded by delay x rate, and nothing but outcomes and epochs is left', async () => {
-  const ask = { jobs: 100, atATime: 8, delayMs: 2_000, directory: room.path };
+  const ask = { jobs: 60, atATime: 8, delayMs: 2_000, directory: room.path };
   const { samples, mostTombstones } = await runShortJobs(steward, ask);
   expect(samples).toBeGreaterThan(10);
   expect(mostTombstones).toBeLessThan(ask.jobs);

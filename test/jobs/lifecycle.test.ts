@@ -157,7 +157,7 @@ test('a cancel that is asked for while the job is being deployed ends it as well
   await nothingActive('slow-start');
 });
 
-test('a cancellation in the Web UI ends the job by way of its nodes', async () => {
+test('the Web UI shows the state that the job is in; a cancellation there ends it by way of its nodes', async () => {
   const directory = sink();
   const job = rateJob(
     directory,
@@ -166,6 +166,11 @@ test('a cancellation in the Web UI ends the job by way of its nodes', async () =
   );
   const handle = await steward.client.jobs.submit({ jobId: 'by-ui', job });
   await running('by-ui');
+  const shown = await eventually('it is shown as running', async () => {
+    const { phase, currentDetails } = await steward.client.operations.get('job/by-ui');
+    return phase === 'RUNNING' && currentDetails;
+  });
+  expect(shown).toMatch(/^Job by-ui is RUNNING\n/);
   await steward.temporal.client.workflow.getHandle('job/by-ui').cancel();
   await expect(handle.result()).rejects.toMatchObject({ code: 'CANCELED' });
   expect(await steward.client.jobs.get('by-ui')).toMatchObject({ state: 'CANCELED' });

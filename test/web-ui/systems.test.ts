@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type OptimizingSteward, SOON, startOptimizingSteward } from '../optimizing/optimizing-steward.js';
 import { eventually } from '../support/eventually.js';
+import { rateJob } from '../support/jobs.js';
 import { CHROMIUM, openBrowser, SKIPPED, type WebUi } from './open-browser.js';
 
 const LOADED_WITHIN_MS = 8_000;
 const SHOWN_WITHIN_MS = 120_000;
 
-describe.skipIf(CHROMIUM === undefined)(`what the Web UI shows of heals and keepers${SKIPPED}`, () => {
+describe.skipIf(CHROMIUM === undefined)(`what the Web UI shows of heals, keepers and jobs${SKIPPED}`, () => {
   let steward: OptimizingSteward;
   let webUi: WebUi;
 
@@ -95,5 +96,20 @@ describe.skipIf(CHROMIUM === undefined)(`what the Web UI shows of heals and keep
     await detailsWith(/PAUSED: the cluster moves \(tester\)/);
     await steward.clearFaults();
     await optimizerGroups.resume('nightly');
+  }, 180_000);
+
+  test('a job: its state, execution, restarts and task groups', async () => {
+    await steward.nodesAlive();
+    const running = await steward.client.jobs.submit({
+      jobId: 'clicks',
+      job: rateJob(`${steward.directory}/clicks`, { rows: 100_000, rowsPerSecond: 50, taskGroups: 2 }),
+    });
+    await eventually('it runs', async () => (await steward.client.jobs.get('clicks')).state === 'RUNNING');
+    await webUi.open(running.operationId);
+    await webUi.page.getByText('supervise execution').first().waitFor();
+    const details = await detailsWith(/Job clicks is RUNNING/);
+    expect(details).toMatch(/\d+\s+0 of 0\s+2/);
+    await webUi.picture('job');
+    await steward.client.jobs.cancel('clicks');
   }, 180_000);
 });

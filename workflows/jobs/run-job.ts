@@ -8,6 +8,7 @@ import {
   defineSignal,
   defineUpdate,
   log,
+  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -94,6 +95,8 @@ class JobRun {
   #standing: JobStanding | undefined;
   /** Something was reported about the present execution since it was last judged. */
   #news = false;
+  /** The state that was shown last. */
+  #shown: JobStanding['state'] | undefined;
   /** It is over, and its purge is on its way. */
   #closed = false;
 
@@ -128,8 +131,8 @@ class JobRun {
       { key: stewardResource, value: jobWorkflowId(input.jobId) },
       { key: stewardActor, value: input.actor },
     ]);
-    for (let shown = ''; !this.#isOver; shown = this.#standing.state) {
-      if (shown !== this.#standing.state) this.#show();
+    while (!this.#isOver) {
+      this.#show();
       this.#standing = await this.#step(this.#standing);
     }
     this.#show();
@@ -257,7 +260,11 @@ class JobRun {
 
   #show(): void {
     const { state, execution, restarts, reason } = this.#standing!;
-    upsertSearchAttributes([{ key: stewardPhase, value: state }]);
+    const isFirst = this.#shown === undefined;
+    if (this.#shown !== state && (isFirst || this.#isOver || patched('phase-of-every-state'))) {
+      upsertSearchAttributes([{ key: stewardPhase, value: state }]);
+    }
+    this.#shown = state;
     setCurrentDetails(
       [
         `Job ${this.#key.jobId} is ${state}`,

@@ -266,7 +266,8 @@ test('asking twice with one request name creates once, also while the first one 
     cli(line.replace('--groups 1', '--groups 2')),
   ]);
   expect(one.code).toBe(0);
-  expect(other.document()).toEqual(one.document());
+  // On a machine that is too slow for both to meet, the second one finds the first one's end.
+  expect(withoutRun(other)).toEqual(withoutRun(one));
   expect(different.document()).toMatchObject({ error: { code: 'REJECTED', details: 'REQUEST_REUSED' } });
   expect(different.code).toBe(2);
   expect(await steward.client.regionGroups.list({ database: 'twice' })).toHaveLength(1);
@@ -409,6 +410,12 @@ function fits(text: string): void {
   expect(text).not.toContain('\u001b');
 }
 
+/** What a command printed of an operation, whichever run of it that was. */
+function withoutRun(ended: Awaited<ReturnType<typeof cli>>): object {
+  const { operation } = ended.document() as { operation: { runId: string } };
+  return { ...operation, runId: undefined };
+}
+
 /** All that a command could have changed: the catalog, the operations that were started, the faults of the nodes. */
 async function everything(): Promise<unknown> {
   const nodes = await steward.client.nodes.list();
@@ -437,5 +444,6 @@ async function operationsStarted(): Promise<number> {
     const operations = await steward.client.operations.list({ limit: 1_000 });
     return operations.some(({ operationId }) => operationId === sentinel.operationId) && operations;
   });
-  return listed.length - sentinels;
+  // The schedules go on meanwhile.
+  return listed.filter(({ actor }) => actor !== 'schedule').length - sentinels;
 }

@@ -217,11 +217,7 @@ export const BROKEN_NODES: readonly BrokenNode[] = [
   },
   {
     name: 'runs two operations of a resource at once',
-    caughtBy: [
-      'epochs/newer-waits-for-older',
-      'epochs/never-two-at-once',
-      'submit/accepted-is-known-at-once',
-    ],
+    caughtBy: ['epochs/newer-waits-for-older', 'epochs/never-two-at-once'],
     lie: (truth) =>
       underAnotherId(truth, async (operation, status, node) => {
         const isWaiting =

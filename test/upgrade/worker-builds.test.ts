@@ -113,6 +113,7 @@ test('a build that is left by all its workers is told of, and followed by one th
   });
   // Nobody does anything: the operation waits until the other build has taken over.
   expect(await database('orphaned')).toBe(first);
+  await eventually('it is told as current', async () => (await build(first))?.state === 'CURRENT');
   expect(await build(first)).toMatchObject({ state: 'CURRENT', workers: 1 });
 }, 90_000);
 

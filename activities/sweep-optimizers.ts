@@ -1,7 +1,5 @@
 import { heartbeat } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
 import type { Catalog } from '../src/catalog/catalog.js';
-import { findNode } from '../src/catalog/nodes.js';
 import { canStartOptimizers, placedResources } from '../src/catalog/optimizers/placed.js';
 import { type EngineNode, NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
 import type { OptimizerEngine, ResourceOnNode } from '../src/engines/optimizers.js';
@@ -11,6 +9,7 @@ import { formatOperationId, resourcePath } from '../src/rules/operation-id.js';
 import { pollDelayMs } from '../src/rules/pace.js';
 import { findStrays, launchesAhead, type Stray } from '../src/rules/sweep.js';
 import { catalogBehind } from './catalog-behind.js';
+import { requireNode } from './known-node.js';
 import { notReady } from './not-ready.js';
 import { holdWhilePaused } from './pauses.js';
 
@@ -75,9 +74,7 @@ export function createStrayActivities(dependencies: StrayDependencies) {
      * a node that stops answering is left to the next sweep, and so is what it refuses or fails to release.
      */
     async releaseStrays(nodeId: string, strays: readonly Stray[]): Promise<number> {
-      const node = await findNode(catalog, nodeId);
-      if (node === undefined)
-        throw ApplicationFailure.nonRetryable(`node ${nodeId} is not known`, 'NodeNotFound');
+      const node = await requireNode(catalog, nodeId);
       await holdWhilePaused(catalog, `${nodeId}: releases of stray optimizers`);
       const placed = await placedResources(
         catalog,

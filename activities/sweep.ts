@@ -1,7 +1,6 @@
 import { heartbeat } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
 import type { IsOpen } from '../src/catalog/claims.js';
-import { findNode, listNodes } from '../src/catalog/nodes.js';
+import { listNodes } from '../src/catalog/nodes.js';
 import { assignAbandonedSlots } from '../src/catalog/partitions.js';
 import {
   claimLeaks,
@@ -27,6 +26,7 @@ import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
 import { pollDelayMs } from '../src/rules/pace.js';
 import { confirmed, type Differences, findDifferences, type Stray } from '../src/rules/sweep.js';
 import { requireNotBehind } from './catalog-behind.js';
+import { requireNode } from './known-node.js';
 import { notReady } from './not-ready.js';
 import { holdWhilePaused } from './pauses.js';
 import type { ReconcileDependencies } from './reconcile-regions.js';
@@ -73,7 +73,7 @@ export function createSweepActivities(dependencies: SweepDependencies) {
 
     /** Looks at a node twice, and remembers since when it and the catalog differ. */
     async surveyNode(nodeId: string, gracePeriodMs: number): Promise<NodeSurvey> {
-      const node = await requireNode(nodeId);
+      const node = await requireNode(catalog, nodeId);
       const empty = { nodeId, regions: 0, leaked: [], leakedTotal: 0, missing: [], missingTotal: 0 };
       try {
         const first = await look(node);
@@ -113,7 +113,7 @@ export function createSweepActivities(dependencies: SweepDependencies) {
      * operations.
      */
     async repairLeaks(nodeId: string, groupIds: readonly number[]): Promise<number> {
-      const node = await requireNode(nodeId);
+      const node = await requireNode(catalog, nodeId);
       await holdWhilePaused(catalog, `${nodeId}: deletions of leaked regions`);
       const repairs = await claimLeaks(catalog, nodeId, groupIds);
       let removed = groupIds.length - repairs.length;
@@ -183,13 +183,6 @@ export function createSweepActivities(dependencies: SweepDependencies) {
       return orphaned;
     },
   };
-
-  async function requireNode(nodeId: string): Promise<EngineNode> {
-    const node = await findNode(catalog, nodeId);
-    if (node === undefined)
-      throw ApplicationFailure.nonRetryable(`node ${nodeId} is not known`, 'NodeNotFound');
-    return node;
-  }
 
   async function look(node: EngineNode): Promise<{ regions: number[]; differences: Differences }> {
     const regions: RegionOnNode[] = [];

@@ -1,3 +1,5 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { type ListenAddress, readListenAddress } from './model/listen-address.js';
 import { WrongTransport } from './model/transport.js';
 
 /** A flag that makes no sense; the message says what would. */
@@ -20,6 +22,25 @@ export function readCommandLine<Options>(
     process.stderr.write(`${error.message}\n`);
     process.exit(2);
   }
+}
+
+/** The flags of a command line, which has nothing else. @throws UsageError */
+export function readFlags<Flags extends NonNullable<ParseArgsConfig['options']>>(
+  options: Flags,
+  args: readonly string[],
+): ReturnType<typeof parseArgs<{ options: Flags; strict: true; allowPositionals: false }>>['values'] {
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message.split('\n')[0]! : String(error));
+  }
+}
+
+/** What `--listen` says. @throws UsageError */
+export function listenAddress(value: string): ListenAddress {
+  const address = readListenAddress(value);
+  if (address === undefined) throw new UsageError('--listen must be <host>:<port>, such as 127.0.0.1:0');
+  return address;
 }
 
 /** The whole number of a flag. @throws UsageError */

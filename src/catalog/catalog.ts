@@ -76,11 +76,9 @@ export interface MigrationStatus {
   readonly unknown: readonly string[];
 }
 
+/** Of a database without any migration: all are missing. */
 export async function migrationStatus(catalog: Catalog): Promise<MigrationStatus> {
-  const { rows } = await sql<{ name: string }>`
-    SELECT name FROM kysely_migration ORDER BY timestamp, name
-  `.execute(catalog);
-  const applied = rows.map(({ name }) => name);
+  const applied = await appliedMigrations(catalog);
   return {
     applied,
     missing: Object.keys(migrations).filter((name) => !applied.includes(name)),
@@ -90,9 +88,7 @@ export async function migrationStatus(catalog: Catalog): Promise<MigrationStatus
 
 /** Throws an Error that says what to do when the catalog lacks migrations of this version; one that has more will do. */
 export async function requireMigrated(catalog: Catalog): Promise<void> {
-  const missing = (await hasMigrations(catalog))
-    ? (await migrationStatus(catalog)).missing
-    : Object.keys(migrations);
+  const { missing } = await migrationStatus(catalog);
   if (missing.length === 0) return;
   throw new Error(
     `the catalog is older than this version, it lacks ${missing.join(', ')}: run "steward setup" of this version, or start ` +
@@ -101,16 +97,19 @@ export async function requireMigrated(catalog: Catalog): Promise<void> {
 }
 
 async function isNewer(catalog: Catalog): Promise<boolean> {
-  if (!(await hasMigrations(catalog))) return false;
   const { missing, unknown } = await migrationStatus(catalog);
   return missing.length === 0 && unknown.length > 0;
 }
 
-async function hasMigrations(catalog: Catalog): Promise<boolean> {
-  const { rows } = await sql<{ there: boolean }>`
+async function appliedMigrations(catalog: Catalog): Promise<string[]> {
+  const { rows: tables } = await sql<{ there: boolean }>`
     SELECT to_regclass('kysely_migration') IS NOT NULL AS there
   `.execute(catalog);
-  return rows[0]!.there;
+  if (!tables[0]!.there) return [];
+  const { rows } = await sql<{ name: string }>`
+    SELECT name FROM kysely_migration ORDER BY timestamp, name
+  `.execute(catalog);
+  return rows.map(({ name }) => name);
 }
 
 function migratorOf(catalog: Catalog): Migrator {

@@ -1,5 +1,4 @@
-import { parseArgs } from 'node:util';
-import { UsageError } from '../command-line.js';
+import { listenAddress, readFlags, UsageError } from '../command-line.js';
 import {
   readTransport,
   TRANSPORT_FLAGS,
@@ -16,6 +15,14 @@ Shows encrypted payloads to Temporal's Web UI and the temporal command. Needs ${
   --origin <url>           origin of the Web UI, such as https://temporal.example; may be given several times
 ${TRANSPORT_USAGE}`;
 
+const FLAGS = {
+  listen: { type: 'string', default: '127.0.0.1:8081' },
+  origin: { type: 'string', multiple: true },
+  help: { type: 'boolean', default: false },
+  'exit-with-parent': { type: 'boolean' },
+  ...TRANSPORT_FLAGS,
+} as const;
+
 export interface CodecServerOptions {
   readonly host: string;
   readonly port: number;
@@ -25,10 +32,9 @@ export interface CodecServerOptions {
 
 /** Throws UsageError and WrongTransport. */
 export function readOptions(args: readonly string[]): CodecServerOptions | 'help' {
-  const values = parsed(args);
+  const values = readFlags(FLAGS, args);
   if (values.help) return 'help';
-  const address = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(values.listen);
-  if (address === null) throw new UsageError('--listen must be host:port');
+  const { host, port } = listenAddress(values.listen);
   const origins = values.origin ?? [];
   for (const origin of origins) {
     if (!URL.canParse(origin) || new URL(origin).origin !== origin)
@@ -41,22 +47,5 @@ export function readOptions(args: readonly string[]): CodecServerOptions | 'help
     throw new WrongTransport(
       'the codec server shows what is encrypted: give it a token (--token-file, STEWARD_TOKEN_FILE)',
     );
-  return { host: (address[1] ?? address[2])!, port: Number(address[3]), origins, transport };
-}
-
-function parsed(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        listen: { type: 'string', default: '127.0.0.1:8081' },
-        origin: { type: 'string', multiple: true },
-        help: { type: 'boolean', default: false },
-        'exit-with-parent': { type: 'boolean' },
-        ...TRANSPORT_FLAGS,
-      },
-    }).values;
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
+  return { host, port, origins, transport };
 }

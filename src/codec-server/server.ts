@@ -9,6 +9,7 @@ import { createServer as createSecureServer, Server as SecureServer } from 'node
 import type { AddressInfo } from 'node:net';
 import type { PayloadCodec } from '@temporalio/common';
 import type { Logger } from '../log.js';
+import { addressOf } from '../model/listen-address.js';
 import { MAX_HEADER_BYTES } from '../model/transport.js';
 import { type Credentials, present } from '../rpc/credentials.js';
 import { OccasionalLog } from '../rpc/occasional-log.js';
@@ -79,8 +80,8 @@ export class CodecServer {
       this.#server.once('error', reject);
       this.#server.listen(port, host, resolve);
     });
-    const { address, family, port: bound } = this.#server.address() as AddressInfo;
-    return `${this.#secure ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${bound}`;
+    const { address, port: bound } = this.#server.address() as AddressInfo;
+    return `${this.#secure ? 'https' : 'http'}://${addressOf({ host: address, port: bound })}`;
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
 import { catalogId, migrateCatalog, openCatalog } from '../catalog/catalog.js';
+import { listenAddress } from '../command-line.js';
 import type { Logger } from '../log.js';
 import { countCatalogError } from '../metrics/catalog-errors.js';
 import { CatalogState } from '../metrics/catalog-state.js';
@@ -48,7 +49,7 @@ await runProcess('coordinator', async (log, stopping) => {
   });
   const settings = readSettings();
   const transport = readTransport(process.env, values);
-  const { host, port } = hostAndPort(values.listen);
+  const { host, port } = listenAddress(values.listen);
   checkListening(host, transport);
   const credentials = new Credentials(transport, log);
   const catalog = openCatalog(settings, { name: 'steward-coordinator', onError: countCatalogError });
@@ -108,10 +109,4 @@ function translateErrors(log: Logger): Interceptor {
       throw new ConnectError('the catalog cannot be reached or is too busy; ask again', Code.Unavailable);
     }
   };
-}
-
-function hostAndPort(address: string): { host: string; port: number } {
-  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(address);
-  if (match === null) throw new Error(`--listen ${address}: expected host:port`);
-  return { host: (match[1] ?? match[2])!, port: Number(match[3]) };
 }

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { collectDefaultMetrics } from 'prom-client';
-import type { ListenAddress } from '../model/settings.js';
+import { addressOf, type ListenAddress } from '../model/listen-address.js';
 import { registry } from './registry.js';
 
 export interface MetricsServer {
@@ -41,10 +41,6 @@ export async function serveMetrics(
         server.closeAllConnections();
       }),
   };
-}
-
-export function addressOf({ host, port }: ListenAddress): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function listening(server: Server, host: string, port: number): Promise<void> {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { BUILD_ID, WORKER_DEPLOYMENT } from '../rules/bounds.js';
+import { type ListenAddress, readListenAddress } from './listen-address.js';
 
 /**
  * The settings of the control plane's processes, each with its default; read from the environment once, at the edge.
@@ -42,11 +43,6 @@ const settingsSchema = z.object({
   /** host:port at which the worker shows what Temporal's SDK counts; off when absent. */
   STEWARD_SDK_METRICS_LISTEN: listenAddress(),
 });
-
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
 
 export interface Settings {
   readonly databaseUrl: string;
@@ -126,13 +122,13 @@ function milliseconds(fallback: number) {
 }
 
 function listenAddress() {
-  const form = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/;
   return z
     .string()
-    .regex(form, 'expected host:port, such as 127.0.0.1:9464')
-    .transform((text): ListenAddress => {
-      const [, ipv6, host, port] = form.exec(text)!;
-      return { host: (ipv6 ?? host)!, port: Number(port) };
+    .transform((text, context): ListenAddress => {
+      const address = readListenAddress(text);
+      if (address !== undefined) return address;
+      context.addIssue({ code: 'custom', message: 'expected host:port, such as 127.0.0.1:9464' });
+      return z.NEVER;
     })
     .optional();
 }

@@ -1,5 +1,4 @@
-import { parseArgs } from 'node:util';
-import { count, httpUrl, UsageError } from '../command-line.js';
+import { count, httpUrl, listenAddress, readFlags, UsageError } from '../command-line.js';
 import {
   readTransport,
   TRANSPORT_FLAGS,
@@ -75,7 +74,7 @@ const FLAGS = {
 
 /** Reads the command line, and the transport settings of the environment; throws UsageError or WrongTransport. */
 export function readOptions(args: readonly string[]): NodeOptions | 'help' {
-  const values = parse(args);
+  const values = readFlags(FLAGS, args);
   if (values.help) return 'help';
   const { id, data, regions } = values;
   if (id === undefined || !NODE_NAME.test(id)) {
@@ -89,7 +88,7 @@ export function readOptions(args: readonly string[]): NodeOptions | 'help' {
     id,
     data,
     regions,
-    ...hostAndPort(values.listen),
+    ...listenAddress(values.listen),
     coordinator: optionalUrl('--coordinator', values.coordinator),
     advertise: optionalUrl('--advertise', values.advertise),
     allowFaults: values['allow-faults'],
@@ -110,22 +109,6 @@ export function readOptions(args: readonly string[]): NodeOptions | 'help' {
   };
 }
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: FLAGS, strict: true, allowPositionals: false }).values;
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message.split('\n')[0]! : String(error));
-  }
-}
-
 function optionalUrl(flag: string, value: string | undefined): string | undefined {
   return value === undefined ? undefined : httpUrl(flag, value);
-}
-
-function hostAndPort(listen: string): { host: string; port: number } {
-  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(listen);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535)
-    throw new UsageError('--listen must be <host>:<port>, such as 127.0.0.1:0');
-  return { host: (match[1] ?? match[2])!, port };
 }

@@ -1,5 +1,4 @@
-import { parseArgs } from 'node:util';
-import { count, httpUrl, UsageError } from '../command-line.js';
+import { count, httpUrl, readFlags, UsageError } from '../command-line.js';
 import { readTransport, type TransportSettings } from '../model/transport.js';
 import { ProcessIdentity } from '../process-identity.js';
 import {
@@ -65,7 +64,7 @@ const FLAGS = {
 
 /** Reads the command line; throws UsageError or WrongTransport. */
 export function readOptions(args: readonly string[]): OptimizerOptions | 'help' {
-  const values = parse(args);
+  const values = readFlags(FLAGS, args);
   if (values.help) return 'help';
   const { coordinator, directory, node } = values;
   if (directory === undefined || directory === '') throw new UsageError('--directory must name a directory');
@@ -84,14 +83,6 @@ export function readOptions(args: readonly string[]): OptimizerOptions | 'help' 
     faults: values.faults,
     exitWith: exitWith(values['exit-with']),
   };
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: FLAGS, strict: true, allowPositionals: false }).values;
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message.split('\n')[0]! : String(error));
-  }
 }
 
 function name(flag: string, value: string | undefined): string {

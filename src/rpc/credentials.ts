@@ -1,9 +1,10 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import type { Logger } from '../log.js';
-import { type TransportSettings, WrongTransport } from '../model/transport.js';
+import type { TransportSettings } from '../model/transport.js';
 import { Tokens } from './tokens.js';
-import { reasonOf, WatchedFiles } from './watched-files.js';
+import type { WatchedFiles } from './watched-files.js';
+import { watchSecrets } from './watched-secrets.js';
 
 /** PEM texts. `cert` and `key` come together. */
 export interface TlsMaterial {
@@ -37,49 +38,31 @@ export class Credentials {
     const given = files.flatMap(({ name, variable, path }) =>
       path === undefined ? [] : [{ name, variable, path }],
     );
-    const watch = <T>(
-      what: string,
-      paths: readonly string[],
-      parse: (contents: readonly string[]) => T,
-      about: (value: T) => object,
-    ): WatchedFiles<T> => {
-      try {
-        const watched = new WatchedFiles({
-          paths,
-          parse,
-          pollMs,
-          onChange: (value) => {
-            log.info({ ...about(value) }, `the ${what} changed and are in use`);
-            for (const listener of this.#listeners) listener();
-          },
-          onProblem: (problem) => {
-            log.warn({ problem }, `the ${what} changed and cannot be used; the old ones stay in use`);
-          },
-        });
-        return watched;
-      } catch (error) {
-        throw new WrongTransport(`the ${what} cannot be used: ${reasonOf(error)}`);
-      }
+    const changed = (): void => {
+      for (const listener of this.#listeners) listener();
     };
     if (given.length > 0) {
-      this.#tls = watch(
-        `certificates (${given.map(({ variable }) => variable).join(', ')})`,
-        given.map(({ path }) => path),
-        (contents) => {
-          const text = (name: string) => contents[given.findIndex((file) => file.name === name)];
-          return tlsMaterial({ cert: text('cert'), key: text('key'), ca: text('ca') });
-        },
-        aboutCertificate,
-      );
+      const what = `certificates (${given.map(({ variable }) => variable).join(', ')})`;
+      const paths = given.map(({ path }) => path);
+      const parse = (contents: readonly string[]): TlsMaterial => {
+        const text = (name: string) => contents[given.findIndex((file) => file.name === name)];
+        return tlsMaterial({ cert: text('cert'), key: text('key'), ca: text('ca') });
+      };
+      this.#tls = watchSecrets({ what, paths, pollMs, parse, about: aboutCertificate, changed }, log);
       const { expired } = aboutCertificate(this.#tls.value);
       if (expired !== undefined) log.warn({ expired }, 'the certificate of this process has expired');
     }
     if (tokenFile !== undefined) {
-      this.#tokens = watch(
-        'tokens (STEWARD_TOKEN_FILE)',
-        [tokenFile],
-        ([content]) => Tokens.parse(content!),
-        ({ count }) => ({ tokens: count }),
+      this.#tokens = watchSecrets(
+        {
+          what: 'tokens (STEWARD_TOKEN_FILE)',
+          paths: [tokenFile],
+          pollMs,
+          parse: ([content]) => Tokens.parse(content!),
+          about: ({ count }) => ({ tokens: count }),
+          changed,
+        },
+        log,
       );
     }
   }

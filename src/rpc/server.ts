@@ -14,6 +14,7 @@ import type { TLSSocket } from 'node:tls';
 import { Code } from '@connectrpc/connect';
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from '@connectrpc/connect-node';
 import type { Logger } from '../log.js';
+import { addressOf } from '../model/listen-address.js';
 import { MAX_HEADER_BYTES, MAX_RESPONSE_BYTES } from '../model/transport.js';
 import { takeCallContext } from './baggage.js';
 import { takeTrace } from './call-spans.js';
@@ -106,9 +107,8 @@ export class RpcServer {
       this.#server.once('error', reject);
       this.#server.listen(port, host, () => resolve());
     });
-    const { address, family, port: bound } = this.#server.address() as AddressInfo;
-    const scheme = this.#secure ? 'https' : 'http';
-    return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${bound}`;
+    const { address, port: bound } = this.#server.address() as AddressInfo;
+    return `${this.#secure ? 'https' : 'http'}://${addressOf({ host: address, port: bound })}`;
   }
 
   /** Takes no more calls; those under way are answered first, for at most `graceMs`. */

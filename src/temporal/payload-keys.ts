@@ -1,7 +1,8 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import type { Logger } from '../log.js';
-import { readTransport, WrongTransport } from '../model/transport.js';
-import { reasonOf, WatchedFiles } from '../rpc/watched-files.js';
+import { readTransport } from '../model/transport.js';
+import type { WatchedFiles } from '../rpc/watched-files.js';
+import { watchSecrets } from '../rpc/watched-secrets.js';
 
 /** Names the file; unset: payloads are not encrypted. */
 export const PAYLOAD_KEYS_VARIABLE = 'STEWARD_PAYLOAD_KEYS_FILE';
@@ -57,18 +58,14 @@ export function watchPayloadKeys(
 ): WatchedFiles<PayloadKeys> | undefined {
   const path = environment[PAYLOAD_KEYS_VARIABLE];
   if (path === undefined || path === '') return undefined;
-  const what = `payload keys (${PAYLOAD_KEYS_VARIABLE})`;
-  try {
-    return new WatchedFiles({
+  return watchSecrets(
+    {
+      what: `payload keys (${PAYLOAD_KEYS_VARIABLE})`,
       paths: [path],
-      parse: ([content]) => PayloadKeys.parse(content!),
       pollMs: readTransport(environment).pollMs,
-      onChange: ({ ids }) => log.info({ keys: ids }, `the ${what} changed and are in use`),
-      onProblem: (problem) =>
-        log.warn({ problem }, `the ${what} changed and cannot be used; the old ones stay in use`),
-    });
-  } catch (error) {
-    if (error instanceof WrongTransport) throw error;
-    throw new WrongTransport(`the ${what} cannot be used: ${reasonOf(error)}`);
-  }
+      parse: ([content]) => PayloadKeys.parse(content!),
+      about: ({ ids }) => ({ keys: ids }),
+    },
+    log,
+  );
 }

@@ -68,19 +68,15 @@ export async function makeCurrent(
   { identity, token }: { readonly identity: string; readonly token?: Uint8Array },
 ): Promise<boolean> {
   const { namespace } = client.options;
-  try {
-    await client.workflowService.setWorkerDeploymentCurrentVersion({
+  return isTaken(
+    client.workflowService.setWorkerDeploymentCurrentVersion({
       namespace,
       deploymentName,
       buildId,
       identity,
       ...(token && { conflictToken: token }),
-    });
-    return true;
-  } catch (error) {
-    if (codeOf(error) === FAILED_PRECONDITION || codeOf(error) === NOT_FOUND) return false;
-    throw error;
-  }
+    }),
+  );
 }
 
 /** Gives a build a share of what is started and of what is open; a share of 0 leaves everything to the current one. */
@@ -92,15 +88,22 @@ export async function ramp(
   identity: string,
 ): Promise<boolean> {
   const { namespace } = client.options;
-  try {
-    await client.workflowService.setWorkerDeploymentRampingVersion({
+  return isTaken(
+    client.workflowService.setWorkerDeploymentRampingVersion({
       namespace,
       deploymentName,
       // None at all ends the ramp.
       buildId: percentage === 0 ? '' : buildId,
       percentage,
       identity,
-    });
+    }),
+  );
+}
+
+/** False: Temporal refuses the change as things stand now. */
+async function isTaken(change: Promise<unknown>): Promise<boolean> {
+  try {
+    await change;
     return true;
   } catch (error) {
     if (codeOf(error) === FAILED_PRECONDITION || codeOf(error) === NOT_FOUND) return false;

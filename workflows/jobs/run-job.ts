@@ -260,8 +260,9 @@ class JobRun {
 
   #show(): void {
     const { state, execution, restarts, reason } = this.#standing!;
-    const isFirst = this.#shown === undefined;
-    if (this.#shown !== state && (isFirst || this.#isOver || patched('phase-of-every-state'))) {
+    // Before the patch only the first and the last state became the phase.
+    const isEnd = this.#shown === undefined || this.#isOver;
+    if (this.#shown !== state && (isEnd || patched('phase-of-every-state'))) {
       upsertSearchAttributes([{ key: stewardPhase, value: state }]);
     }
     this.#shown = state;

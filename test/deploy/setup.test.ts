@@ -1,4 +1,3 @@
-import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { afterEach, expect, test } from 'vitest';
 import type { SetUp } from '../../src/setup/setup.js';
 import { steward as command } from '../cli/steward-command.js';
@@ -51,11 +50,10 @@ test('after a restore to an older point the blockers end, nothing is deleted, an
   cleanUps.push(() => steward.stop());
   const env = { TEMPORAL_ADDRESS: steward.temporalAddress, DATABASE_URL: steward.databaseUrl };
   const [kept, removedLater] = (await steward.database('before', 2)) as [number, number];
-  // A creation that is under way in the backup.
-  await steward.fault('node-3', {
-    target: 'create-region',
-    kind: { case: 'delay', value: durationFromMs(600_000) },
-  });
+  // A creation that is under way in the backup, and that no node hears of before it is superseded.
+  for (const node of NODES) {
+    await steward.fault(node, { target: 'Submit', kind: { case: 'error', value: 'unavailable' } });
+  }
   await steward.client.databases.create({ name: 'half' });
   await steward.client.regionGroups.create({
     database: 'half',
@@ -64,13 +62,21 @@ test('after a restore to an older point the blockers end, nothing is deleted, an
     replicationFactor: 3,
   });
   const half = removedLater + 1;
-  await eventually('half of it', () => steward.regionsOnDisk('node-1').includes(half));
+  await eventually('it is claimed', async () => {
+    const groups = await steward.client.regionGroups.list({ database: 'half' });
+    return groups.some(({ groupId }) => groupId === half);
+  });
 
   const backup = await backUpCatalog(steward);
   cleanUps.push(() => backup.drop());
   // What the backup does not know: that one was deleted with its database, another removed, two made.
+  const deletion = await steward.client.databases.delete('half');
+  await eventually('it is superseded', async () => {
+    const { holder } = await steward.client.regionGroups.get(half);
+    return holder?.workflowId === deletion.operationId;
+  });
   await steward.clearFaults();
-  await (await steward.client.databases.delete('half')).result();
+  await deletion.result();
   await (await steward.client.regionGroups.remove({ groups: [removedLater] })).result();
   const later = await steward.database('after', 2);
   await steward.worker.stop();

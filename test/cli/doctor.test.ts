@@ -3,9 +3,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freePort } from '../../src/local/ports.js';
 import { SCHEDULES } from '../../src/temporal/schedules.js';
 import { eventually } from '../support/eventually.js';
+import { freePort } from '../support/ports.js';
 import { type Steward, startSteward } from '../support/steward.js';
 import { type Ended, steward as run } from './steward-command.js';
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { stewardProgram } from '../../src/cli/run.js';
-import { freePort } from '../../src/local/ports.js';
+import { freePort } from '../support/ports.js';
 import { steward } from './steward-command.js';
 
 /** Command lines that say nothing sensible, and what the one line on stderr names. */

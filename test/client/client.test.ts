@@ -1,8 +1,8 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { StewardClient, StewardError } from '../../src/client/index.js';
-import { freePort } from '../../src/local/ports.js';
 import { eventually } from '../support/eventually.js';
+import { freePort } from '../support/ports.js';
 import { type Steward, startSteward } from '../support/steward.js';
 
 const NODES = ['node-1', 'node-2', 'node-3'];

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checksNamed } from '../../src/conformance/registry.js';
 import type { ConformanceReport } from '../../src/conformance/report.js';
 import { checkConformance } from '../../src/conformance/run.js';
-import { freePort } from '../../src/local/ports.js';
 import { readTransport } from '../../src/model/transport.js';
 import { Credentials } from '../../src/rpc/credentials.js';
+import { freePort } from '../support/ports.js';
 import { BROKEN_NODES, type BrokenNode } from './broken/nodes.js';
 import { buildBrokenNodes, startBrokenNode } from './broken/start.js';
 

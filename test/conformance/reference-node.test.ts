@@ -7,12 +7,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CHECKS } from '../../src/conformance/registry.js';
 import { type ConformanceReport, conformanceReportSchema } from '../../src/conformance/report.js';
-import { freePort } from '../../src/local/ports.js';
 import { steward } from '../cli/steward-command.js';
 import { type NodeProcess, startNode } from '../node/node-process.js';
 import { creation, finish, listed } from '../node/region-operations.js';
 import { makeAuthority, tlsEnvironment } from '../support/certificates.js';
 import { temporaryDirectory } from '../support/guard.js';
+import { freePort } from '../support/ports.js';
 
 let home: ReturnType<typeof temporaryDirectory>;
 beforeAll(() => {

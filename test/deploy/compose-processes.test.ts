@@ -203,9 +203,10 @@ async function optimize(): Promise<void> {
 }
 
 async function liveOptimizer(): Promise<OptimizerResource> {
+  // It registers before its start's outcome, which names the process, is on record.
   return eventually('an optimizer lives', async () => {
     const { resources } = await client.optimizerGroups.get('merging');
-    return resources.find(({ optimizer }) => optimizer?.alive);
+    return resources.find(({ optimizer, processId }) => optimizer?.alive && processId);
   });
 }
 

@@ -1,6 +1,8 @@
+import { spawnSync } from 'node:child_process';
 import { Client } from 'pg';
 import { expect, test } from 'vitest';
 import { createDatabase } from '../support/database.js';
+import { freePort } from '../support/ports.js';
 import { startTemporal } from '../support/temporal.js';
 
 test('a test file gets an empty database of its own, and drops it', async () => {
@@ -27,4 +29,10 @@ test('a test file gets a Temporal server of its own that serves at once', async 
     await temporal.stop();
   }
   expect(temporal.process.running).toBe(false);
+});
+
+test('a free port is kept for the test process that got it, also while nothing listens on it', async () => {
+  const claim = `require('node:net').createServer().once('error', ({ code }) => process.stdout.write(code))
+    .listen({ port: ${await freePort()}, host: '127.0.0.2', exclusive: true }, () => process.exit(0))`;
+  expect(spawnSync(process.execPath, ['-e', claim], { encoding: 'utf8' }).stdout).toBe('EADDRINUSE');
 });

@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { RunningProcess } from '../../src/local/child-process.js';
-import { freePort, isFree } from '../../src/local/ports.js';
+import { isFree } from '../../src/local/ports.js';
 import { accountsToTry, chooseAccount } from '../../src/local/postgres-account.js';
 import { type PostgresOptions, preparePostgres } from '../../src/local/postgres-server.js';
 import { identityOf, isAlive } from '../../src/process-identity.js';
 import { eventually } from '../support/eventually.js';
 import { killWithUs, temporaryDirectory } from '../support/guard.js';
+import { freePort } from '../support/ports.js';
 
 let directory: ReturnType<typeof temporaryDirectory>;
 let options: PostgresOptions;

@@ -6,12 +6,12 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { controlStack } from '../../src/local/control.js';
-import { freePort } from '../../src/local/ports.js';
 import { readStack, type Stack } from '../../src/local/stack-file.js';
 import type { LocalStatus } from '../../src/local/status.js';
 import { identityOf, isAlive, type ProcessIdentity } from '../../src/process-identity.js';
 import { eventually } from '../support/eventually.js';
 import { killWithUs, temporaryDirectory } from '../support/guard.js';
+import { freePort } from '../support/ports.js';
 
 // Real supervisors and real children, each a process of its own; what they are made of is in stand-in-plan.mjs.
 const CLI = fileURLToPath(new URL('stand-in-cli.mjs', import.meta.url));

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freePort } from '../../src/local/ports.js';
 import { alertsFile, dashboardFile, documentedMetrics, metricsIn } from '../deploy/monitoring-files.js';
 import { eventually } from '../support/eventually.js';
 import { rateJob } from '../support/jobs.js';
+import { freePort } from '../support/ports.js';
 import { type Steward, startSteward } from '../support/steward.js';
 import { readMetrics } from './support.js';
 

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { ReferenceOptimizerEngine } from '../../src/engines/reference/optimizers.js';
-import { freePort } from '../../src/local/ports.js';
 import type { NodeClients } from '../../src/rpc/node-clients.js';
 import { loadContainers } from '../../src/worker/containers.js';
 import { eventually } from '../support/eventually.js';
 import { temporaryDirectory } from '../support/guard.js';
+import { freePort } from '../support/ports.js';
 import { type KeeperSteward, startKeeperSteward } from './keeper-steward.js';
 
 /** The module of docs/optimizers.md, loaded by a real worker. */

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { planTable } from '../../src/catalog/optimizing/planning.js';
-import { freePort } from '../../src/local/ports.js';
 import { steward as command } from '../cli/steward-command.js';
 import { eventually } from '../support/eventually.js';
+import { freePort } from '../support/ports.js';
 import { type OptimizingSteward, startOptimizingSteward, upTo } from './optimizing-steward.js';
 
 const TABLES = upTo(12).map((index) => `t-${index}`);

@@ -1,6 +1,6 @@
-import { freePort } from '../../src/local/ports.js';
 import { createDatabase, startPostgres, type TestPostgres } from './database.js';
 import { temporaryDirectory } from './guard.js';
+import { freePort } from './ports.js';
 import { startProgram, type TestProcess } from './processes.js';
 import { startTemporal, type TestTemporal } from './temporal.js';
 

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import type { RunningProcess } from '../../src/local/child-process.js';
-import { freePort } from '../../src/local/ports.js';
 import { preparePostgres } from '../../src/local/postgres-server.js';
 import { killWithUs, temporaryDirectory } from './guard.js';
+import { freePort } from './ports.js';
 import { provided } from './provided.js';
 
 export interface TestDatabase {

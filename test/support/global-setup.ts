@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import type { RunningProcess } from '../../src/local/child-process.js';
-import { freePort } from '../../src/local/ports.js';
 import { preparePostgres } from '../../src/local/postgres-server.js';
 import { findTemporalBinary } from '../../src/local/temporal-binary.js';
 import { killWithUs, sweepTemporaryDirectories, temporaryDirectory } from './guard.js';
+import { freePort } from './ports.js';
 
 /** What every test file needs, or why it could not be had: only the tests that ask for it fail then. */
 export type Provided = { value: string } | { problem: string };

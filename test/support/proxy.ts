@@ -1,5 +1,5 @@
 import { connect, createServer, type Socket } from 'node:net';
-import { freePort } from '../../src/local/ports.js';
+import { freePort } from './ports.js';
 
 /** Gives each connection to the next target that takes it. */
 export async function startProxy(

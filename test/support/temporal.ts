@@ -2,9 +2,9 @@ import { cp, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { type RunningProcess, startProcess } from '../../src/local/child-process.js';
-import { freePort } from '../../src/local/ports.js';
 import { temporalServer } from '../../src/local/temporal-server.js';
 import { killWithUs, temporaryDirectory } from './guard.js';
+import { freePort } from './ports.js';
 import { provided } from './provided.js';
 
 export interface TestTemporal {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freePort } from '../../src/local/ports.js';
 import { eventually } from '../support/eventually.js';
 import { temporaryDirectory } from '../support/guard.js';
+import { freePort } from '../support/ports.js';
 import { startProgram, type TestProcess } from '../support/processes.js';
 import { startProxy } from '../support/proxy.js';
 import { type Steward, startSteward } from '../support/steward.js';

@@ -3,6 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
 import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { nextEpoch } from '../../src/catalog/catalog.js';
 import { claimJob } from '../../src/catalog/jobs/claim.js';
 import { judgeJob, oweCancels, settleEnding, stopJob } from '../../src/catalog/jobs/ending.js';
 import { type JobKey, lockJob, readJob } from '../../src/catalog/jobs/rows.js';
@@ -45,6 +46,8 @@ beforeAll(async () => {
     },
     60_000,
   );
+  // So that also the first job has an execution below its own.
+  await steward.catalog.transaction().execute(nextEpoch);
 });
 afterAll(async () => {
   session?.abort();
@@ -103,6 +106,9 @@ test('I6: a checkpoint for a task group that is over, or of an older execution, 
   expect(await job.end(FINISHED)).toEqual({ stale: true });
   expect(await job.state()).toMatchObject({ state: 'RUNNING', locations: [{ state: 'RUNNING' }] });
   expect(await job.checkpoints()).toEqual([1]);
+  // And when that has committed a checkpoint of the same number: the parts are not those of the older one.
+  expect(await job.commit(2, { execution })).toEqual({ stale: false });
+  expect(await job.commit(2)).toEqual({ stale: true });
 });
 
 test('a checkpoint under the number of one that is committed is refused, not overwritten', async () => {
@@ -133,6 +139,25 @@ test('a checkpoint that a savepoint holds is on record after the purge as well, 
   expect(await job.commit(2, { execution: job.execution - 1 })).toEqual({ stale: true });
   expect(await job.commit(2, { owner: randomUUID() })).toEqual({ stale: true });
   expect(await job.checkpoints()).toEqual([]);
+});
+
+test('I1: what a node is still to be told to end outlives the purge of its job', async () => {
+  const job = await runningJob('owed');
+  await stopJob(steward.catalog, job, 'CANCELING', log);
+  await oweCancels(steward.catalog, job, log);
+  // As when its node was given up.
+  await steward.catalog
+    .updateTable('job')
+    .set({ state: 'CANCELED' })
+    .where('owner', '=', job.owner)
+    .execute();
+  expect(await purgeJob(steward.catalog, job)).toMatchObject({ kind: 'PURGED' });
+  const owed = await steward.catalog
+    .selectFrom('owed_cancel')
+    .select(['node_id', 'execution'])
+    .where('owner', '=', job.owner)
+    .execute();
+  expect(owed).toEqual([{ node_id: NODE, execution: job.execution }]);
 });
 
 test('an end whose workflow is gone is recorded and acknowledged', async () => {

@@ -8,7 +8,12 @@ import { deletedRegions, deletionsUnderWay, slow } from './slow-regions.js';
 let steward: Steward;
 beforeAll(async () => {
   // The coordinator's: who places replicas must not count a node as alive that an operator may already give up.
-  steward = await startSteward({ nodes: 4, workerEnv: { STEWARD_NODE_TIMEOUT_MS: '2000' } });
+  steward = await startSteward({
+    nodes: 4,
+    workerEnv: { STEWARD_NODE_TIMEOUT_MS: '2000' },
+    // Enough for the first round of a recreation.
+    continueAsNewAfter: 8,
+  });
   await steward.nodesAlive();
 });
 afterEach(async () => {
@@ -104,7 +109,7 @@ test('a forgotten replica of a running region group comes back on another node; 
   await (await steward.client.databases.delete('running')).result();
 });
 
-test('a recreation that waits for a lost node goes to another one as soon as the replica there is forgotten', async () => {
+test('a recreation that waits for a lost node goes to another one as soon as the replica there is forgotten, in a new run when it is time for one', async () => {
   const { group, nodes, lost, spare } = await groupOnThree('waiting');
   await lose(lost);
   await steward.client.regionGroups.forgetReplica({ groupId: group, nodeId: lost });
@@ -125,6 +130,8 @@ test('a recreation that waits for a lost node goes to another one as soon as the
   await steward.client.regionGroups.forgetReplica({ groupId: group, nodeId: spare });
   expect(await recreation.result()).toEqual({ outcome: 'COMPLETE' });
   expect(await running(group)).toEqual(nodes);
+  const firstRun = steward.temporal.client.workflow.getHandle(recreation.operationId, recreation.runId);
+  expect((await firstRun.describe()).status.name).toBe('CONTINUED_AS_NEW');
   await comeBack(spare);
   expect(await sweep('repair')).toMatchObject({ removed: 0, recreations: [] });
   await (await steward.client.databases.delete('waiting')).result();

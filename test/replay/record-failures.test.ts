@@ -1,4 +1,5 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
@@ -52,6 +53,19 @@ describe.skipIf(process.env['RECORD_HISTORIES'] === undefined)('records historie
     const removal = await steward.client.regionGroups.remove({ groups: [group!] });
     await scheduled(removal.operationId, 'claimRemoval');
     await cancelAfter(removal, third, 'removeRegionGroups');
+  }, 120_000);
+
+  test('of a claim that the catalog refuses to write, cancelled meanwhile', async () => {
+    const [group] = await steward.database('unwritten', 1);
+    await sql`ALTER TABLE region_group ADD CONSTRAINT unwritten CHECK (false) NOT VALID`.execute(
+      steward.catalog,
+    );
+    const removal = await steward.client.regionGroups.remove({ groups: [group!] });
+    await scheduled(removal.operationId, 'claimRemoval');
+    await steward.temporal.client.workflow.getHandle(removal.operationId).cancel();
+    await removal.result().catch(() => {});
+    await sql`ALTER TABLE region_group DROP CONSTRAINT unwritten`.execute(steward.catalog);
+    await record('removeRegionGroups.cancelled', removal.operationId);
   }, 120_000);
 
   test('of operations that are taken over or cancelled while nodes work on them', async () => {

@@ -24,6 +24,8 @@ export interface ClusterOptions {
   ownTemporalDb?: boolean;
   /** Temporal's Web UI as well (`cluster.temporal.webUi`). */
   webUi?: boolean;
+  /** Events of a history from which on Temporal tells a workflow to continue as new. */
+  continueAsNewAfter?: number;
 }
 
 export interface NodeOptions {
@@ -69,12 +71,14 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   };
   try {
     const [temporal, { url: databaseUrl, postgres }] = await Promise.all([
-      startTemporal({ durable: options.ownTemporalDb ?? false, webUi: options.webUi ?? false }).then(
-        (started) => {
-          cleanUps.push(() => started.stop());
-          return started;
-        },
-      ),
+      startTemporal({
+        durable: options.ownTemporalDb ?? false,
+        webUi: options.webUi ?? false,
+        continueAsNewAfter: options.continueAsNewAfter,
+      }).then((started) => {
+        cleanUps.push(() => started.stop());
+        return started;
+      }),
       options.ownPostgres
         ? startPostgres({ durable: true }).then((started) => {
             cleanUps.push(() => started.stop());

@@ -27,20 +27,28 @@ export interface TestTemporal {
 
 /** A Temporal dev server of this test file's own, up in 0.3 s; in memory unless `durable`. */
 export async function startTemporal(
-  options: { durable?: boolean; webUi?: boolean } = {},
+  options: {
+    durable?: boolean;
+    webUi?: boolean;
+    /** Events of a history from which on a workflow is told to continue as new; the server's own number by default. */
+    continueAsNewAfter?: number | undefined;
+  } = {},
 ): Promise<TestTemporal> {
   const directory = temporaryDirectory('temporal');
   const port = await freePort();
   const uiPort = options.webUi ? await freePort() : undefined;
   const store = join(directory.path, 'store');
   await mkdir(store);
-  const spec = await temporalServer({
+  const server = await temporalServer({
     binary: provided('temporalBinary'),
     port,
     ...(uiPort === undefined ? {} : { uiPort }),
     ...(options.durable ? { databaseFile: join(store, 'temporal.sqlite') } : {}),
     logFile: join(directory.path, 'temporal.log'),
   });
+  const { continueAsNewAfter } = options;
+  const suggestion = `--dynamic-config-value=limit.historyCount.suggestContinueAsNew=${continueAsNewAfter}`;
+  const spec = continueAsNewAfter === undefined ? server : { ...server, args: [...server.args, suggestion] };
   let process = await startProcess(spec);
   killWithUs(process.identity);
   const address = `127.0.0.1:${port}`;

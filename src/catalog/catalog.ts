@@ -15,7 +15,8 @@ const INT8_OID = 20;
 export function openCatalog(
   settings: DatabaseAddress & Pick<Settings, 'lockTimeoutMs' | 'statementTimeoutMs'>,
   options: {
-    readonly connections?: number;
+    /** Most that are open at a time. */
+    readonly connections: number;
     readonly name: string;
     /** Hears of every statement that failed. */
     readonly onError?: (error: unknown) => void;
@@ -24,7 +25,7 @@ export function openCatalog(
   const pool = new pg.Pool({
     Client: connectionsTo(settings),
     application_name: options.name,
-    max: options.connections ?? 10,
+    max: options.connections,
     connectionTimeoutMillis: 5_000,
     lock_timeout: settings.lockTimeoutMs,
     statement_timeout: settings.statementTimeoutMs,

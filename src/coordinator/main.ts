@@ -52,7 +52,11 @@ await runProcess('coordinator', async (log, stopping) => {
   const { host, port } = listenAddress(values.listen);
   checkListening(host, transport);
   const credentials = new Credentials(transport, log);
-  const catalog = openCatalog(settings, { name: 'steward-coordinator', onError: countCatalogError });
+  const catalog = openCatalog(settings, {
+    name: 'steward-coordinator',
+    connections: settings.databaseConnections,
+    onError: countCatalogError,
+  });
   const { applied } = await migrateCatalog(catalog);
   if (applied.length > 0) log.info({ applied }, 'catalog migrated');
 

@@ -23,6 +23,8 @@ const settingsSchema = z.object({
   /** How long a transaction waits for a row lock. */
   STEWARD_LOCK_TIMEOUT_MS: milliseconds(3_000),
   STEWARD_STATEMENT_TIMEOUT_MS: milliseconds(20_000),
+  /** Most connections to PostgreSQL that a worker or coordinator has at a time; what needs one more waits up to 5 s. */
+  STEWARD_DATABASE_CONNECTIONS: z.coerce.number().int().min(1).max(1_000).default(10),
   /** Module that exports `containers`: further containers of optimizers, by name (src/engines/containers.ts). */
   STEWARD_CONTAINERS: z.string().min(1).optional(),
   /** Directory of the tables; the same path for coordinator, workers and optimizers. */
@@ -56,6 +58,7 @@ export interface Settings {
   readonly jobPollIntervalMs: number;
   readonly lockTimeoutMs: number;
   readonly statementTimeoutMs: number;
+  readonly databaseConnections: number;
   readonly containersModule: string | undefined;
   readonly warehouse: string;
   readonly pollIntervalMs: number;
@@ -85,6 +88,7 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env): Sett
     jobPollIntervalMs: values.STEWARD_JOB_POLL_INTERVAL_MS,
     lockTimeoutMs: values.STEWARD_LOCK_TIMEOUT_MS,
     statementTimeoutMs: values.STEWARD_STATEMENT_TIMEOUT_MS,
+    databaseConnections: values.STEWARD_DATABASE_CONNECTIONS,
     containersModule: values.STEWARD_CONTAINERS,
     warehouse: values.STEWARD_WAREHOUSE,
     pollIntervalMs: values.STEWARD_POLL_INTERVAL_MS,

@@ -65,7 +65,11 @@ await runProcess('worker', async (log, stopping) => {
   const onlooker = new Client({ ...server, dataConverter: payloads.ofOnlooker, interceptors });
   const created = await ensureSchedules(onlooker, settings.taskQueue);
   if (created.length > 0) log.info({ created }, 'schedules created');
-  const catalog = openCatalog(settings, { name: 'steward-worker', onError: countCatalogError });
+  const catalog = openCatalog(settings, {
+    name: 'steward-worker',
+    connections: settings.databaseConnections,
+    onError: countCatalogError,
+  });
   await requireMigrated(catalog);
   const clients = new NodeClients(settings.rpcDeadlineMs, credentials);
 

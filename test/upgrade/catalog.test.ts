@@ -16,8 +16,9 @@ import { migrations } from '../../src/catalog/migrations.js';
 import { StewardClient } from '../../src/client/index.js';
 import { openTestCatalog } from '../support/catalog.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { eventually } from '../support/eventually.js';
 import { temporaryDirectory } from '../support/guard.js';
-import { startProgram } from '../support/processes.js';
+import { startProgram, type TestProcess } from '../support/processes.js';
 import { breaks, readSchema } from './catalog-schema.js';
 
 /**
@@ -112,12 +113,7 @@ test('a coordinator starts and serves on a catalog that a newer version has migr
     INSERT INTO kysely_migration (name, timestamp) VALUES ('9999-zones', now()::text);
   `.execute(catalog);
   const coordinator = await startCoordinator(url);
-  const client = await StewardClient.connect({
-    coordinatorUrl: (coordinator.ready as unknown as { url: string }).url,
-    temporal: { address: '127.0.0.1:1' },
-    actor: 'tester',
-  });
-  cleanUps.push(() => client.close());
+  const client = await clientOf(coordinator);
   await client.databases.create({ name: 'served' });
   expect((await client.databases.list()).map(({ name }) => name)).toEqual(['served']);
   const findings = await client.doctor.examine();
@@ -126,6 +122,32 @@ test('a coordinator starts and serves on a catalog that a newer version has migr
     found: expect.stringContaining('9999-zones') as string,
   });
   expect((await migrationStatus(catalog)).unknown).toEqual(['9999-zones']);
+});
+
+test('a coordinator has no more connections than STEWARD_DATABASE_CONNECTIONS: what needs another one waits', async () => {
+  const { url } = await catalogMigratedTo(Object.keys(migrations).at(-1)!);
+  const catalog = openTestCatalog(url, 2);
+  cleanUps.push(() => catalog.destroy());
+  const coordinator = await startCoordinator(url, {
+    STEWARD_DATABASE_CONNECTIONS: '2',
+    STEWARD_LOCK_TIMEOUT_MS: '20000',
+  });
+  const client = await clientOf(coordinator);
+  const open = async () => {
+    const { rows } = await sql<{ count: number }>`
+      SELECT count(*) AS count FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'steward-coordinator' AND wait_event_type = 'Lock'
+    `.execute(catalog);
+    return rows[0]!.count;
+  };
+  const asked = await catalog.transaction().execute(async (transaction) => {
+    await sql`LOCK TABLE database IN ACCESS EXCLUSIVE MODE`.execute(transaction);
+    const lists = Array.from({ length: 5 }, () => client.databases.list());
+    await eventually('two wait for the lock', async () => (await open()) >= 2);
+    for (let look = 0; look < 20; look += 1) expect(await open()).toBe(2);
+    return { lists };
+  });
+  expect(await Promise.all(asked.lists)).toEqual([[], [], [], [], []]);
 });
 
 test('a worker refuses a catalog that is older than itself, and says what to do', async () => {
@@ -150,17 +172,27 @@ test('a catalog that nobody prepared is refused by a worker as well', async () =
   await requireMigrated(catalog);
 });
 
-async function startCoordinator(databaseUrl: string) {
+async function startCoordinator(databaseUrl: string, env: Readonly<Record<string, string>> = {}) {
   const room = temporaryDirectory('catalog');
   cleanUps.push(() => room.remove());
   const coordinator = await startProgram({
     name: 'coordinator',
     program: 'src/coordinator/main.ts',
-    env: { DATABASE_URL: databaseUrl, STEWARD_WAREHOUSE: `${room.path}/warehouse` },
+    env: { DATABASE_URL: databaseUrl, STEWARD_WAREHOUSE: `${room.path}/warehouse`, ...env },
     directory: room.path,
   });
   cleanUps.push(() => coordinator.stop());
   return coordinator;
+}
+
+async function clientOf(coordinator: TestProcess): Promise<StewardClient> {
+  const client = await StewardClient.connect({
+    coordinatorUrl: String(coordinator.ready['url']),
+    temporal: { address: '127.0.0.1:1' },
+    actor: 'tester',
+  });
+  cleanUps.push(() => client.close());
+  return client;
 }
 
 async function catalogMigratedTo(name: string) {

@@ -7,6 +7,7 @@ import {
   findGroup,
   type KeptGroup,
   setGroupSettings,
+  takeGroup,
   viewGroup,
 } from '../src/catalog/optimizers/keeping.js';
 import {
@@ -152,6 +153,7 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
     for (const { resourceId } of await expireOptimizers(catalog, group)) {
       log.warn({ group, resource: resourceId }, 'optimizer is silent: its row is gone');
     }
+    await takeGroup(catalog, group, keeper);
     const { view } = await viewGroup(catalog, group, kept, containers);
     const decision = decideKeeping(view, before);
     const done = await applyToCatalog(group, keeper, kept, before, decision.actions);
@@ -251,8 +253,11 @@ export function createKeeperActivities(dependencies: KeeperDependencies) {
           const { threadsPerOptimizer: _, memoryMbPerOptimizer: memoryMb } = kept.settings;
           const resourceId = `${group.slice(0, 32)}-${keeper}-${state.cycle}-${requested.length + 1}`;
           const onNodes = containers.get(kept.container)?.onNodes === true;
-          const spec = { resourceId, group, threads: action.threads, memoryMb, actor: 'keeper' };
-          await allocateResource(catalog, spec, { nodeTimeoutMs, onNodes });
+          const spec = { resourceId, group, threads: action.threads, memoryMb, keeper, actor: 'keeper' };
+          if (!(await allocateResource(catalog, spec, { nodeTimeoutMs, onNodes }))) {
+            log.info({ group, resource: resourceId }, 'not requested: another keeper looks after the group');
+            break;
+          }
           log.info({ group, resource: resourceId, threads: action.threads }, 'requesting an optimizer');
           countRequest(group);
           requested.push(resourceId);

@@ -8,6 +8,7 @@ export const migrations: Record<string, Migration> = {
   '0004-operating': { up: operating },
   '0005-task-group-places': { up: taskGroupPlaces },
   '0006-worker-builds': { up: workerBuilds },
+  '0007-group-keepers': { up: groupKeepers },
 };
 
 async function regions(db: Kysely<unknown>): Promise<void> {
@@ -461,5 +462,12 @@ async function workerBuilds(db: Kysely<unknown>): Promise<void> {
   await sql`
     -- Of a worker that Temporal gives work by its build; null: of any other process.
     ALTER TABLE control_process ADD COLUMN deployment text, ADD COLUMN build_id text;
+  `.execute(db);
+}
+
+async function groupKeepers(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    -- The keeper whose cycle looked at the group last; what another one decided before that is not requested any more.
+    ALTER TABLE optimizer_group ADD COLUMN keeper text;
   `.execute(db);
 }

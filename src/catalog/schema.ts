@@ -175,6 +175,8 @@ interface OptimizerGroupTable {
   properties: Json<Record<string, string>>;
   /** What an operator set; the rest has its defaults. */
   settings: Json<Partial<GroupSettings>>;
+  /** The keeper whose cycle looked at it last; null before the first one. */
+  keeper: Generated<string | null>;
   created_by: string;
   created_at: CreatedAt;
 }

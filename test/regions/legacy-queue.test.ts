@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { planDrain } from '../../src/rules/legacy-queue.js';
@@ -84,6 +85,32 @@ test('a legacy queue is drained: every entry is accounted for, and draining it a
   });
   expectAllAccountedFor(second);
   expect(effects()).toEqual(before);
+});
+
+test('two drains, one right after the other: both bring back what they name, also while the first one is at it', async () => {
+  const groups = await steward.database('twice', 2);
+  await steward.fault('node-2', {
+    target: 'create-region',
+    kind: { case: 'delay', value: durationFromMs(4_000) },
+  });
+  const recreations: string[] = [];
+  for (const groupId of groups) {
+    await loseReplica(groupId, 'node-2');
+    const entry = { id: groupId, type: 'CREATE', database: 'twice', groupId, nodeId: 'node-2' };
+    const drained = await (await steward.client.sweeps.drainLegacyQueue([entry])).result();
+    recreations.push(...drained.recreations);
+    await steward.temporal.client.workflow.getHandle(drained.recreations[0]!).describe();
+  }
+  expect(new Set(recreations).size).toBe(2);
+  await steward.clearFaults('node-2');
+  for (const operationId of recreations) {
+    await (await steward.client.operations.handle(operationId)).result();
+  }
+  for (const groupId of groups) {
+    const { replicas, holder } = await steward.client.regionGroups.get(groupId);
+    expect(holder).toBeUndefined();
+    expect(replicas.filter(({ state }) => state === 'RUNNING')).toHaveLength(3);
+  }
 });
 
 test('a catalog that is behind the node is the blocker of its deletions: nothing is deleted until it has caught up', async () => {

@@ -12,6 +12,7 @@ import type { KeeperActivities } from '../../activities/keep-optimizers.js';
 import { type KeepOptimizerGroupInput, keepOptimizerGroupInput } from '../../src/rules/keeper-input.js';
 import { KEEPER_CYCLE } from '../activity-options.js';
 import { guarded } from '../failures.js';
+import { nameOfRun } from '../run-name.js';
 import { stewardActor, stewardPhase, stewardResource } from '../search-attributes.js';
 import { Keeper, type KeeperView } from './keeper.js';
 
@@ -45,7 +46,7 @@ export async function keepOptimizerGroup(raw: KeepOptimizerGroupInput): Promise<
 
 /** Part of the ids of what this keeper requests; the same across continue-as-new, another one after a new start. */
 function keeperName(): string {
-  return workflowInfo().firstExecutionRunId.slice(0, 8);
+  return nameOfRun(workflowInfo().firstExecutionRunId);
 }
 
 function describe(group: string, { state, paused, report }: KeeperView): string {

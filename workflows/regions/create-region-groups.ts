@@ -10,6 +10,7 @@ import {
 import type { Holder } from '../../src/rules/words.js';
 import { startDetached } from '../detached.js';
 import { FAILURE, grantedOrFail, guarded } from '../failures.js';
+import { recordedNameOfRun } from '../run-name.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';
 import { wasCancelled } from '../was-cancelled.js';
@@ -56,7 +57,7 @@ async function startSuccessors(input: CreateRegionGroupsInput, closing: Creation
   const from = thisHolder();
   const successor = { from, actor: input.actor };
   // Named after this chain, so that a creation that is driven on hands over to a successor of its own.
-  const name = `database/${input.database}/create/${input.request}/${from.firstRunId.slice(0, 8)}`;
+  const name = `database/${input.database}/create/${input.request}/${recordedNameOfRun(from.firstRunId)}`;
   if (closing.incomplete > 0) {
     const missing: RecreateMissingReplicasInput = { ...successor, database: input.database };
     await startDetached('recreateMissingReplicas', `${name}/recreate`, missing);

@@ -11,6 +11,7 @@ import { planDrain } from '../../src/rules/legacy-queue.js';
 import { DURABLE_STEP, RECONCILE } from '../activity-options.js';
 import { startDetached } from '../detached.js';
 import { guarded } from '../failures.js';
+import { recordedNameOfRun } from '../run-name.js';
 import { stewardActor, stewardPhase } from '../search-attributes.js';
 
 const { drainDeletions } = proxyActivities<LegacyQueueActivities>(RECONCILE);
@@ -67,7 +68,7 @@ export async function drainLegacyQueue(raw: DrainLegacyQueueInput): Promise<Drai
 
   const recreations: string[] = [];
   for (const { database, groups } of creations.recreate) {
-    const workflowId = `database/${database}/recreate/${workflowInfo().runId.slice(0, 8)}`;
+    const workflowId = `database/${database}/recreate/${recordedNameOfRun(workflowInfo().runId)}`;
     await startDetached('recreateMissingReplicas', workflowId, { database, groups, actor: input.actor });
     recreations.push(workflowId);
   }

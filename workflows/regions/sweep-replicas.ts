@@ -11,6 +11,7 @@ import { type SweepReplicasInput, sweepReplicasInput } from '../../src/rules/inp
 import { DURABLE_STEP, RECONCILE } from '../activity-options.js';
 import { startDetached } from '../detached.js';
 import { guarded } from '../failures.js';
+import { recordedNameOfRun } from '../run-name.js';
 import { stewardActor, stewardPhase } from '../search-attributes.js';
 
 const { nodesToSweep } = proxyActivities<SweepActivities>(DURABLE_STEP);
@@ -85,7 +86,7 @@ export async function sweepReplicas(raw?: Partial<SweepReplicasInput>): Promise<
   ]);
   const recreations: string[] = [];
   for (const { database, groups } of missing) {
-    const workflowId = `database/${database}/recreate/${workflowInfo().runId.slice(0, 8)}`;
+    const workflowId = `database/${database}/recreate/${recordedNameOfRun(workflowInfo().runId)}`;
     await startDetached('recreateMissingReplicas', workflowId, { database, groups, actor: input.actor });
     recreations.push(workflowId);
   }

@@ -41,6 +41,20 @@ export async function setGroupSettings(
   return numUpdatedRows > 0n;
 }
 
+/**
+ * Makes a keeper the one that requests for its group: what another one decided before this is not allocated any more, and
+ * what was allocated before this is seen by whoever looks after it. A late cycle of a terminated keeper and its successor's
+ * ask for no capacity twice.
+ */
+export async function takeGroup(catalog: Catalog, group: string, keeper: string): Promise<void> {
+  await catalog
+    .updateTable('optimizer_group')
+    .set({ keeper })
+    .where('name', '=', group)
+    .where('keeper', 'is distinct from', keeper)
+    .execute();
+}
+
 /** Takes away the rows of optimizers that have been silent for longer than the time-out; their tokens. */
 export async function expireOptimizers(
   catalog: Catalog,

@@ -14,6 +14,8 @@ export interface ResourceSpec {
   readonly group: string;
   readonly threads: number;
   readonly memoryMb: number;
+  /** Who decided on it, when a keeper did. */
+  readonly keeper?: string;
   readonly actor: string;
 }
 
@@ -23,25 +25,30 @@ export interface Placing {
   readonly onNodes: boolean;
 }
 
-/** Makes the row of a new resource, placed on the live node that has the fewest threads. Asking again changes nothing. */
+/**
+ * Makes the row of a new resource, placed on the live node that has the fewest threads. Asking again changes nothing.
+ * False: another keeper has taken the group since this one looked, and decides anew.
+ */
 export async function allocateResource(
   catalog: Catalog,
   spec: ResourceSpec,
   placing: Placing,
-): Promise<void> {
-  const { resourceId, group, threads, memoryMb, actor } = spec;
-  await catalog.transaction().execute(async (transaction) => {
-    const { container } = await transaction
+): Promise<boolean> {
+  const { resourceId, group, threads, memoryMb, keeper, actor } = spec;
+  return catalog.transaction().execute(async (transaction) => {
+    const taken = await transaction
       .selectFrom('optimizer_group')
-      .select('container')
+      .select(['container', 'keeper'])
       .where('name', '=', group)
+      .forShare()
       .executeTakeFirstOrThrow();
+    if (keeper !== undefined && taken.keeper !== keeper) return false;
     await transaction
       .insertInto('optimizer_resource')
       .values({
         resource_id: resourceId,
         group_name: group,
-        container,
+        container: taken.container,
         node_id: placing.onNodes ? ((await placeOnNode(transaction, placing)) ?? null) : null,
         state: 'REQUESTED',
         epoch: 1,
@@ -54,6 +61,7 @@ export async function allocateResource(
       })
       .onConflict((conflict) => conflict.column('resource_id').doNothing())
       .execute();
+    return true;
   });
 }
 

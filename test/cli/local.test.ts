@@ -44,15 +44,36 @@ const HAPPENED: readonly (readonly [system: string, happened: RegExp])[] = [
   ['cleanup', /the state of job hangs-\w+, .* was gone \S+ after its end .* stays as a tombstone until 2/],
 ];
 
-test('a stack is started for scripts, found by every command without a flag, and stopped', async () => {
+test('it is started twice: in the foreground it gives the tour and a status page, and Ctrl-C stops everything; for scripts it has the same data, and no tour', async () => {
+  const { child, ended } = startCommand(['local', 'start', '--tour'], { env: { STEWARD_HOME: home.path } });
+  let printed = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    printed += chunk.toString();
+  });
+  await eventually(
+    'the status page',
+    () => printed.includes('Web UI') && printed.includes('PROCESS'),
+    120_000,
+  );
+  const first = (await cli('local status --json')).document() as Status;
+  child.kill('SIGINT');
+  const { code, stderr } = await ended;
+  expect(code, stderr).toBe(0);
+  expect(stderr.match(/demo\s+DATA\s+RUNNING/g)).toHaveLength(4);
+  expect(stderr).toMatch(/demo\s+SCHEMA\s+RUNNING\s+3\/3\s+node-1 node-2 node-3/);
+  const page = stderr.replaceAll(/\s+/g, ' ');
+  expect(page).toContain('making database demo');
+  for (const [system, happened] of HAPPENED) expect(page, system).toMatch(happened);
+  for (const { pid, name } of first.processes) expect(identityOf(pid), name).toBeUndefined();
+
   const started = await cli('local start --detach --tour --json');
   expect(started.code, started.stderr).toBe(0);
   const status = started.document() as Status;
   killWithUs(identityOf(status.supervisorPid)!);
   expect(status.state).toBe('running');
-  expect(started.stderr).toMatch(/demo\s+SCHEMA\s+RUNNING\s+3\/3\s+node-1 node-2 node-3/);
-  const page = started.stderr.replaceAll(/\s+/g, ' ');
-  for (const [system, happened] of HAPPENED) expect(page, system).toMatch(happened);
+  expect(started.stderr.match(/demo\s+DATA\s+RUNNING/g)).toHaveLength(4);
+  expect(started.stderr).not.toContain('making database demo');
+  expect(started.stderr).not.toContain('What happened, system by system:');
 
   const [again, seen, groups, operations] = await Promise.all([
     cli('local start --detach --json'),
@@ -73,25 +94,6 @@ test('a stack is started for scripts, found by every command without a flag, and
   for (const { pid, name } of status.processes) expect(identityOf(pid), name).toBeUndefined();
   expect((await cli('local stop --json')).document()).toEqual({ outcome: 'not-running' });
   expect((await cli('node list')).stderr).toMatch(/^steward: no Steward runs here/);
-}, 240_000);
-
-test('in the foreground it gives the tour and a status page, and Ctrl-C stops everything; the data are there again', async () => {
-  for (const run of ['first', 'second']) {
-    const { child, ended } = startCommand(['local', 'start', '--tour'], { env: { STEWARD_HOME: home.path } });
-    let page = '';
-    child.stdout?.on('data', (chunk: Buffer) => {
-      page += chunk.toString();
-    });
-    await eventually('the status page', () => page.includes('Web UI') && page.includes('PROCESS'), 120_000);
-    const status = (await cli('local status --json')).document() as Status;
-    child.kill('SIGINT');
-    const { code, stderr } = await ended;
-    expect(code, stderr).toBe(0);
-    expect(stderr.match(/demo\s+DATA\s+RUNNING/g), run).toHaveLength(4);
-    expect(stderr.includes('making database demo'), run).toBe(run === 'first');
-    expect(stderr.includes('What happened, system by system:'), run).toBe(run === 'first');
-    for (const { pid, name } of status.processes) expect(identityOf(pid), name).toBeUndefined();
-  }
 }, 300_000);
 
 test('a damaged stack file is one clear line', async () => {

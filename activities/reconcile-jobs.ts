@@ -20,8 +20,15 @@ import type { Logger } from '../src/log.js';
 import type { Settings } from '../src/model/settings.js';
 import { SUBMIT_BATCH } from '../src/rules/bounds.js';
 import type { JobSpec } from '../src/rules/job-spec.js';
-import { formatOperationId, taskGroupPath } from '../src/rules/operation-id.js';
-import { pollDelayMs } from '../src/rules/pace.js';
+import { LATEST_MS, pollDelayMs } from '../src/rules/pace.js';
+import {
+  type CancelVerdict,
+  cancelOperation,
+  verdictOfAnswer,
+  verdictOfSilence,
+  verdictUnasked,
+} from './owed-cancels.js';
+import { taskGroupOperation } from './task-group-operation.js';
 
 export interface JobDependencies {
   readonly catalog: Catalog;
@@ -38,7 +45,8 @@ export interface PassReport {
   readonly delayMs: number;
 }
 
-const LATEST_MS = 2_000;
+/** Between a cancel that failed and the next look at it. */
+const AGAIN_MS = 200;
 
 /**
  * One pass over all nodes of a job: each is asked once, at the same time as the others. Keeps no state: whoever makes the
@@ -249,90 +257,59 @@ export class JobPass {
 
   /** Delivers what a node is owed to be told; answers how much of it is to be waited for. */
   async #settle(node: EngineNode, debts: readonly OwedCancel[]): Promise<number> {
-    const tell = (one: OwedCancel, news: CancelNews) =>
-      recordCancel(this.dependencies.catalog, one, news, this.dependencies.log);
-    const gone = debts.filter(({ otherLedger }) => otherLedger);
-    for (const one of gone)
-      await tell(one, { kind: 'OVER', error: 'the node came back with another ledger' });
-    const due = debts.filter(({ otherLedger, waitMs }) => !otherLedger && waitMs === 0);
-    const later = debts.filter(({ otherLedger, waitMs }) => !otherLedger && waitMs > 0);
     let open = 0;
-    for (const one of later) {
-      this.#wait(0, `${one.node.nodeId} fails to cancel: ${one.lastError}`, one.waitMs);
-      open += await this.#waitedFor(one, one.lastError ?? 'the cancel fails', tell);
+    const due: OwedCancel[] = [];
+    for (const one of debts) {
+      const verdict = verdictUnasked(one);
+      if (verdict === undefined) due.push(one);
+      else open += await this.#carryOut(one, verdict);
     }
-    if (due.length === 0) return open;
-    let statuses: OperationStatus[];
-    try {
-      statuses = await this.#submit(
-        node,
-        due.map((one) => this.#cancelOf(one)),
-      );
-    } catch (error) {
-      if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
-      for (const one of due) {
-        if (one.nodeAlive) {
-          this.#wait(0, error.message, error instanceof NodeUnreachable ? error.retryAfterMs : LATEST_MS);
-          open += await this.#waitedFor(one, error.message, tell);
-        } else {
-          await giveUp(one, `${node.nodeId} is lost: ${error.message}`, tell);
-        }
-      }
-      return open;
-    }
-    for (const [index, one] of due.entries()) {
-      const status = statuses[index]!;
-      switch (status.state) {
-        case 'SUCCESS':
-          await tell(one, { kind: 'OVER' });
-          break;
-        case 'FAIL': {
-          const error = `${status.code}: ${status.message}`;
-          if (one.savepoint) {
-            await tell(one, { kind: 'OVER', error });
-          } else {
-            await tell(one, { kind: 'AGAIN', error });
-            this.#wait(0, `${node.nodeId} fails to cancel: ${error}`, 200);
-            open += 1;
-          }
-          break;
-        }
-        case 'REFUSED':
-          if (status.code === 'STALE_EPOCH') {
-            // Something newer was accepted there since: what this one was to end is over.
-            await tell(one, { kind: 'OVER' });
-            break;
-          }
-          if (status.code === 'UNSUPPORTED') {
-            await giveUp(one, `${node.nodeId} refuses to cancel: ${status.message}`, tell);
-            break;
-          }
-          this.#wait(
-            0,
-            `${node.nodeId} refuses to cancel: ${status.message}`,
-            status.retryAfterMs ?? LATEST_MS,
-          );
-          open += await this.#waitedFor(one, status.message, tell);
-          break;
-        case 'PROCESSING':
-        case 'TASK_NOT_EXIST':
-          this.#wait(0, undefined, pollDelayMs(status.state === 'PROCESSING' ? status.ageMs : 0));
-          open += await this.#waitedFor(one, 'the cancel takes too long', tell);
-          break;
-      }
-    }
+    const verdicts = await this.#askToCancel(node, due);
+    for (const [at, one] of due.entries()) open += await this.#carryOut(one, verdicts[at]!);
     return open;
   }
 
-  /** 1 as long as a cancel is waited for; after the progress time-out the job goes on without its answer. */
-  async #waitedFor(
-    one: OwedCancel,
-    why: string,
-    tell: (one: OwedCancel, news: CancelNews) => Promise<void>,
-  ): Promise<number> {
-    if (one.ageMs <= this.spec.env.progressTimeoutMs) return 1;
-    await giveUp(one, why, tell);
-    return 0;
+  async #askToCancel(node: EngineNode, due: readonly OwedCancel[]): Promise<CancelVerdict[]> {
+    const { catalogId } = this.dependencies;
+    try {
+      const operations = due.map((one) => cancelOperation(catalogId, one));
+      const statuses = await this.#submit(node, operations);
+      return due.map((one, at) => verdictOfAnswer(one, statuses[at]!));
+    } catch (error) {
+      if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
+      return due.map((one) => verdictOfSilence(one, error));
+    }
+  }
+
+  /** Records what was found; answers 1 when the job waits for this cancel, and 0 when it goes on without. */
+  async #carryOut(one: OwedCancel, verdict: CancelVerdict): Promise<0 | 1> {
+    switch (verdict.kind) {
+      case 'OVER':
+        await this.#tell(one, verdict);
+        return 0;
+      case 'AGAIN':
+        await this.#tell(one, verdict);
+        this.#wait(0, `${one.node.nodeId} fails to cancel: ${verdict.error}`, AGAIN_MS);
+        return 1;
+      case 'WAIT':
+        this.#wait(0, verdict.blocker, verdict.delayMs);
+        if (one.ageMs <= this.spec.env.progressTimeoutMs) return 1;
+        await this.#giveUp(one, verdict.why);
+        return 0;
+      case 'GIVE_UP':
+        await this.#giveUp(one, verdict.why);
+        return 0;
+    }
+  }
+
+  /** Told once: the debt stays, and is delivered whenever the node answers. */
+  async #giveUp(one: OwedCancel, error: string): Promise<void> {
+    if (!one.givenUp) await this.#tell(one, { kind: 'GIVEN_UP', error });
+  }
+
+  #tell(one: OwedCancel, news: CancelNews): Promise<void> {
+    const { catalog, log } = this.dependencies;
+    return recordCancel(catalog, one, news, log);
   }
 
   async #submit(node: EngineNode, operations: readonly TaskGroupOperation[]): Promise<OperationStatus[]> {
@@ -352,14 +329,10 @@ export class JobPass {
     const plan = this.spec.pipelines.find((one) => one.pipeline === pipeline)!;
     const { source } = plan.taskGroups.find((one) => one.taskGroup === taskGroup)!;
     const last = restore.find((one) => one.pipeline === pipeline && one.task_group === taskGroup);
+    const { catalogId } = this.dependencies;
+    const location = { catalogId, jobId: this.key.jobId, pipeline, taskGroup };
     return {
-      ...this.#operation('deploy-task-group', {
-        pipeline,
-        taskGroup,
-        nodeId: node.nodeId,
-        epoch: this.execution,
-        attempt,
-      }),
+      ...taskGroupOperation('deploy-task-group', location, { node, epoch: this.execution, attempt }),
       change: {
         verb: 'deploy-task-group',
         owner: this.key.owner,
@@ -378,27 +351,6 @@ export class JobPass {
           },
         }),
       },
-    };
-  }
-
-  #cancelOf({ pipeline, taskGroup, epoch, attempt, savepoint, node }: OwedCancel): TaskGroupOperation {
-    return {
-      ...this.#operation('cancel-task-group', { pipeline, taskGroup, nodeId: node.nodeId, epoch, attempt }),
-      change: { verb: 'cancel-task-group', savepoint },
-    };
-  }
-
-  #operation(
-    verb: 'deploy-task-group' | 'cancel-task-group',
-    of: { pipeline: number; taskGroup: number; nodeId: string; epoch: number; attempt: number },
-  ): Pick<TaskGroupOperation, 'operationId' | 'epoch' | 'location'> {
-    const { catalogId } = this.dependencies;
-    const location = { catalogId, jobId: this.key.jobId, pipeline: of.pipeline, taskGroup: of.taskGroup };
-    const { nodeId, epoch, attempt } = of;
-    return {
-      operationId: formatOperationId({ verb, path: taskGroupPath(location), nodeId, epoch, attempt }),
-      epoch,
-      location,
     };
   }
 
@@ -423,16 +375,6 @@ function at({ pipeline, taskGroup }: PlacedTaskGroup): Pick<PlacedTaskGroup, 'pi
 
 function diskGone(one: PlacedTaskGroup): TaskGroupNews {
   return { ...at(one), kind: 'LOST', error: `${one.node.nodeId} came back with another ledger`, owed: false };
-}
-
-/** Told once: the debt stays, and is delivered whenever the node answers. */
-async function giveUp(
-  one: OwedCancel,
-  error: string,
-  tell: (one: OwedCancel, news: CancelNews) => Promise<void>,
-): Promise<void> {
-  if (one.givenUp) return;
-  await tell(one, { kind: 'GIVEN_UP', error });
 }
 
 function byNode<T extends { readonly node: EngineNode }>(ones: readonly T[]): Map<EngineNode, T[]> {

@@ -1,5 +1,5 @@
 import { heartbeat } from '@temporalio/activity';
-import { owedCancels, recordCancel } from '../src/catalog/jobs/cancels.js';
+import { type OwedCancel, owedCancels, recordCancel } from '../src/catalog/jobs/cancels.js';
 import type { JobKey } from '../src/catalog/jobs/rows.js';
 import {
   isStanding,
@@ -9,7 +9,7 @@ import {
 } from '../src/catalog/jobs/tombstones.js';
 import { NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
 import { jobWorkflowId, purgeWorkflowId } from '../src/rules/job-ids.js';
-import { formatOperationId, taskGroupPath } from '../src/rules/operation-id.js';
+import { type CancelVerdict, cancelOperation, verdictOfAnswer, verdictUnasked } from './owed-cancels.js';
 import type { JobDependencies } from './reconcile-jobs.js';
 
 export interface SweepJobsDependencies extends JobDependencies {
@@ -62,49 +62,25 @@ export function createSweepJobsActivities(dependencies: SweepJobsDependencies) {
       let confirmed = 0;
       for (const one of owed) {
         heartbeat();
-        if (one.otherLedger) {
-          await recordCancel(
-            catalog,
-            one,
-            { kind: 'OVER', error: 'the node came back with another ledger' },
-            log,
-          );
-          confirmed += 1;
-          continue;
-        }
-        // How a savepoint ends is for its job to judge.
-        if (one.savepoint || one.waitMs > 0 || !one.nodeAlive || silent.has(one.node.nodeId)) continue;
-        const { jobId, pipeline, taskGroup, epoch, attempt, savepoint } = one;
-        const location = { catalogId, jobId, pipeline, taskGroup };
-        const operationId = formatOperationId({
-          verb: 'cancel-task-group',
-          path: taskGroupPath(location),
-          nodeId: one.node.nodeId,
-          epoch,
-          attempt,
-        });
-        try {
-          const [status] = await engine.submit(one.node, [
-            { operationId, epoch, location, change: { verb: 'cancel-task-group', savepoint } },
-          ]);
-          if (status?.state === 'FAIL') {
-            await recordCancel(
-              catalog,
-              one,
-              { kind: 'AGAIN', error: `${status.code}: ${status.message}` },
-              log,
-            );
-          }
-          const stale = status?.state === 'REFUSED' && status.code === 'STALE_EPOCH';
-          if (status?.state !== 'SUCCESS' && !stale) continue;
-          await recordCancel(catalog, one, { kind: 'OVER' }, log);
-          confirmed += 1;
-        } catch (error) {
-          if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
-          silent.add(one.node.nodeId);
-        }
+        const verdict = verdictUnasked(one) ?? (await ask(one, silent));
+        if (verdict?.kind !== 'OVER' && verdict?.kind !== 'AGAIN') continue;
+        await recordCancel(catalog, one, verdict, log);
+        if (verdict.kind === 'OVER') confirmed += 1;
       }
       return { confirmed, owed: owed.length - confirmed };
     },
   };
+
+  /** Nothing of a node that is known not to answer. How a savepoint ends is for its job to judge. */
+  async function ask(one: OwedCancel, silent: Set<string>): Promise<CancelVerdict | undefined> {
+    if (one.savepoint || !one.nodeAlive || silent.has(one.node.nodeId)) return undefined;
+    try {
+      const [status] = await engine.submit(one.node, [cancelOperation(catalogId, one)]);
+      return status && verdictOfAnswer(one, status);
+    } catch (error) {
+      if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
+      silent.add(one.node.nodeId);
+      return undefined;
+    }
+  }
 }

@@ -1,7 +1,8 @@
 /** How long to wait before a node is asked again. All in milliseconds. */
 
 const SOONEST_MS = 50;
-const LATEST_MS = 2_000;
+/** The longest that something open is not asked about. */
+export const LATEST_MS = 2_000;
 const FAIL_FIRST_MS = 100;
 const FAIL_LATEST_MS = 30_000;
 

@@ -10,6 +10,7 @@ import { allHistories, spelledOut } from '../support/histories.js';
 import { startProgram, type TestProcess } from '../support/processes.js';
 import { provided } from '../support/provided.js';
 import { type Steward, startSteward } from '../support/steward.js';
+import { CHROMIUM, openBrowser, SKIPPED } from '../web-ui/open-browser.js';
 
 const OLD = `2026-01 ${randomBytes(32).toString('base64')}`;
 const NEW = `2026-02 ${randomBytes(32).toString('base64')}`;
@@ -28,11 +29,11 @@ beforeAll(async () => {
   writeFileSync(keys, `${OLD}\n`);
   writeFileSync(`${home.path}/token`, `${TOKEN}\n`);
   const transportEnv = { STEWARD_PAYLOAD_KEYS_FILE: keys, STEWARD_CREDENTIALS_POLL_MS: '50' };
-  steward = await startSteward({ nodes: 1, transportEnv });
+  steward = await startSteward({ nodes: 1, transportEnv, webUi: true });
   codecServer = await startProgram({
     name: 'codec-server',
     program: 'src/codec-server/main.ts',
-    args: ['--listen=127.0.0.1:0'],
+    args: ['--listen=127.0.0.1:0', `--origin=${steward.temporal.webUi}`],
     env: { ...transportEnv, STEWARD_TOKEN_FILE: `${home.path}/token` },
     directory: home.path,
   });
@@ -181,6 +182,49 @@ test('the temporal command shows it by the codec server', async () => {
   expect(decoded).not.toContain('encryption-key-id');
   expect(decoded).toContain('actor');
 });
+
+test.skipIf(CHROMIUM === undefined)(
+  `the Web UI shows it by the codec server to a browser that is signed in there${SKIPPED}`,
+  async () => {
+    const codec = String(codecServer.ready['url']);
+    const creation = (await steward.client.operations.list()).find(({ operationId }) =>
+      operationId.startsWith(`database/${DATABASE}/create/`),
+    )!;
+    const webUi = await openBrowser(steward.temporal.webUi!);
+    const { page } = webUi;
+    try {
+      await webUi.open(creation.operationId);
+      await page.getByText('encryption-key-id').first().waitFor();
+      expect(await webUi.text()).not.toContain('"replicationFactor"');
+
+      // What TEMPORAL_CODEC_ENDPOINT and TEMPORAL_CODEC_INCLUDE_CREDENTIALS say for every browser, for this one.
+      await page.getByRole('button', { name: 'Configure Codec Server' }).click();
+      await page.getByLabel('Codec Server browser endpoint').fill(codec);
+      await page.getByLabel('Include cross-origin credentials').press('Space');
+      await page.getByTestId('confirm-data-encoder-button').click();
+      const refused = page.waitForResponse(`${codec}/decode`);
+      await page.reload();
+      expect((await refused).status()).toBe(401);
+      await page.getByText('encryption-key-id').first().waitFor();
+
+      await page.goto(codec);
+      await page.getByLabel('Token').fill(TOKEN);
+      await page.getByRole('button', { name: 'Sign in' }).click();
+      await page.getByText('This browser is signed in').waitFor();
+
+      await webUi.open(creation.operationId);
+      await page.getByText('"replicationFactor"').first().waitFor();
+      expect(await webUi.text()).not.toContain('encryption-key-id');
+      await webUi.tab('User Metadata');
+      await eventually('summary and details are shown', async () =>
+        (await webUi.text()).includes(`Creating 1 DATA region groups of ${DATABASE}`),
+      );
+    } finally {
+      await webUi.close();
+    }
+  },
+  120_000,
+);
 
 test('what was started in plain text, as before encryption, is read; what follows is encrypted', async () => {
   const [group] = await steward.database('plain', 1, 1);

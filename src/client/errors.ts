@@ -215,13 +215,18 @@ const GRPC_CODES: Readonly<Record<number, StewardErrorCode>> = {
   16: 'REJECTED',
 };
 
+/** It was reached, and answered: a query of a workflow that no worker runs, for example. */
+const FAILED_PRECONDITION = 9;
+
 function fromService(error: Error, server: string): StewardError {
   const cause = error.cause as (Error & { code?: number; details?: string }) | undefined;
   const reason = cause?.details || cause?.message || error.message;
   const code = GRPC_CODES[cause?.code ?? -1] ?? 'UNAVAILABLE';
   return new StewardError(
     missesAttributes(reason) ? 'UNAVAILABLE' : code,
-    serviceMessage(code, reason, server),
+    cause?.code === FAILED_PRECONDITION
+      ? `${server} cannot do it now: ${reason}`
+      : serviceMessage(code, reason, server),
     {
       cause: error,
     },

@@ -18,6 +18,7 @@ import { clientInterceptors } from '../temporal/client-spans.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { Payloads } from '../temporal/payloads.js';
 import { NotTrusted, reaching } from '../temporal/reaching.js';
+import { Retries } from '../temporal/retries.js';
 import { describeHolder, StewardError } from './errors.js';
 
 /** How payloads are read and written. */
@@ -78,13 +79,19 @@ export interface Start {
   readonly attachIf?: Readonly<Record<string, unknown>>;
 }
 
+/** A connection that is closed with the client. */
+interface OwnConnection {
+  readonly connection: Connection;
+  readonly retries: Retries;
+}
+
 /** Temporal as the client asks it. */
 export class Temporal {
   private constructor(
     readonly client: Client,
     readonly name: string,
     readonly taskQueue: string,
-    private readonly own: { readonly connection?: Connection; readonly payloads: Payloads },
+    private readonly own: { readonly connection?: OwnConnection; readonly payloads: Payloads },
   ) {}
 
   /** @throws StewardError UNAVAILABLE when the server does not answer */
@@ -103,13 +110,18 @@ export class Temporal {
     const name = `Temporal at ${address}`;
     try {
       const options = { ...config.connectionOptions, address };
+      const retries = new Retries();
       const connection = await reaching(options, () =>
-        Connection.connect({ ...options, connectTimeout: CONNECT_TIMEOUT_MS }),
+        Connection.connect({
+          ...options,
+          interceptors: retries.interceptors,
+          connectTimeout: CONNECT_TIMEOUT_MS,
+        }),
       );
       const namespace = target.namespace ?? config.namespace;
       const dataConverter = payloads.ofClient;
       const client = new Client({ connection, namespace, dataConverter, interceptors });
-      return new Temporal(client, name, taskQueue, { connection, payloads });
+      return new Temporal(client, name, taskQueue, { connection: { connection, retries }, payloads });
     } catch (error) {
       payloads.close();
       if (error instanceof NotTrusted) throw new StewardError('REJECTED', error.message, { cause: error });
@@ -212,7 +224,10 @@ export class Temporal {
 
   async close(): Promise<void> {
     this.own.payloads.close();
-    await this.own.connection?.close();
+    if (this.own.connection === undefined) return;
+    const { connection, retries } = this.own.connection;
+    await retries.end();
+    await connection.close();
   }
 
   #options({

@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { StewardClient, StewardError } from '../../src/client/index.js';
@@ -116,6 +119,16 @@ test("a connection of one's own stays open when the client is closed", async () 
   await client.operations.list();
   await client.close();
   expect((await steward.temporal.client.workflowService.getSystemInfo({})).capabilities).toBeDefined();
+});
+
+test('a client that is closed while Temporal is asked, and away, ends the question and not the program', async () => {
+  const program = fileURLToPath(new URL('closed-while-asking.mjs', import.meta.url));
+  const asked = promisify(execFile)(process.execPath, [
+    program,
+    steward.coordinatorUrl,
+    steward.temporalAddress,
+  ]);
+  expect(await asked).toMatchObject({ stdout: 'UNAVAILABLE\n', stderr: '' });
 });
 
 test('what the coordinator refuses is told by code', async () => {

@@ -74,6 +74,17 @@ test('a namespace that no worker has served yet says what helps', () => {
   expect(error.message).toContain('start one');
 });
 
+test('a server that answers that it cannot is not called away', () => {
+  const details = 'Unable to query workflow due to Workflow Task in failed state.';
+  const asked = (code: number) =>
+    StewardError.from(
+      new ServiceError('Failed to query', { cause: Object.assign(new Error(), { code, details }) }),
+      'Temporal',
+    );
+  expect(asked(9)).toMatchObject({ code: 'UNAVAILABLE', message: `Temporal cannot do it now: ${details}` });
+  expect(asked(14).message).toBe(`Temporal cannot be reached (${details}): see whether it runs`);
+});
+
 test('whatever else is thrown is FAILED with its words', () => {
   expect(StewardError.from(new TypeError('x is not a function'))).toMatchObject({
     code: 'FAILED',

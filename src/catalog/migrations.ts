@@ -9,6 +9,7 @@ export const migrations: Record<string, Migration> = {
   '0005-task-group-places': { up: taskGroupPlaces },
   '0006-worker-builds': { up: workerBuilds },
   '0007-group-keepers': { up: groupKeepers },
+  '0008-wanted-optimizing': { up: wantedOptimizing },
 };
 
 async function regions(db: Kysely<unknown>): Promise<void> {
@@ -469,5 +470,13 @@ async function groupKeepers(db: Kysely<unknown>): Promise<void> {
   await sql`
     -- The keeper whose cycle looked at the group last; what another one decided before that is not requested any more.
     ALTER TABLE optimizer_group ADD COLUMN keeper text;
+  `.execute(db);
+}
+
+async function wantedOptimizing(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    -- What somebody asked for by the table's name and that is not planned yet; null: nothing but what the thresholds call for.
+    ALTER TABLE data_table ADD COLUMN wanted_kind text CHECK (wanted_kind IN ('MINOR', 'MAJOR', 'FULL'));
+    CREATE INDEX data_table_wanted ON data_table (name) WHERE wanted_kind IS NOT NULL;
   `.execute(db);
 }

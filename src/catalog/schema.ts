@@ -240,6 +240,8 @@ interface DataTable {
   columns: Json<readonly TableColumn[]> | null;
   status: Generated<TableStatus>;
   status_since: UpdatedAt;
+  /** Asked for by the table's name, and not planned yet. */
+  wanted_kind: Generated<OptimizingKind | null>;
   /** 0: no snapshot yet. */
   snapshot_id: Generated<number>;
   files: Generated<number>;

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fromBaggage, toBaggage } from '../../src/rpc/baggage.js';
 import { eventually } from '../support/eventually.js';
@@ -9,6 +9,11 @@ import { type Steward, startSteward } from '../support/steward.js';
 let steward: Steward;
 beforeAll(async () => {
   steward = await startSteward();
+  await steward.client.optimizerGroups.create({
+    name: 'default',
+    settings: { autoRestart: true, threadsPerOptimizer: 1, minParallelism: 1 },
+    intervalMs: 300,
+  });
 });
 afterAll(() => steward?.stop());
 
@@ -53,11 +58,6 @@ test('the lines of one removal are found by its workflow id, in the logs of the 
 
 test('a keeper and a job say in every line what they are about and who wanted it', async () => {
   const { client, directory } = steward;
-  await client.optimizerGroups.create({
-    name: 'default',
-    settings: { autoRestart: true, threadsPerOptimizer: 1, minParallelism: 1 },
-    intervalMs: 300,
-  });
   const job = await client.jobs.submit({ jobId: 'logged', job: rateJob(`${directory}/out`, { rows: 10 }) });
   await job.result();
   await eventually('its optimizer lives', async () => {
@@ -101,6 +101,50 @@ test('a keeper and a job say in every line what they are about and who wanted it
       taskGroup: 1,
       execution: expect.any(Number),
       node: expect.stringMatching(/^node-\d$/),
+    }),
+  ]);
+});
+
+test('the lines of a commit name table and process, from the planning to the snapshot, and each the workflow that it is from', async () => {
+  const { client, directory } = steward;
+  const { tableId: id } = await client.tables.create({ name: 'logged' });
+  for (const at of [1, 2]) {
+    const file = `${directory}/logged-${at}.csv`;
+    writeFileSync(file, `id\n${at}\n`);
+    await client.tables.ingest('logged', file);
+  }
+  // An optimizer that was started registers a moment later: until then nothing is planned.
+  await eventually('an optimizer lives', async () => {
+    return (await client.optimizerGroups.get('default')).liveOptimizers === 1;
+  });
+  const planning = await client.tables.optimize('logged');
+  const [planned] = (await planning.result()).planned;
+  const { snapshotId } = await eventually('it is committed', async () => {
+    const found = await client.tables.get('logged');
+    return found.process?.state === 'SUCCESS' && found;
+  });
+  const about = { table: 'logged', process: planned?.processId };
+  const from = (workflowType: string, workflowId: string, activity: string) => ({
+    workflowType,
+    workflowId,
+    activity,
+    runId: expect.any(String),
+    activityAttempt: expect.any(Number),
+  });
+  expect(told('process planned', steward.worker)).toEqual([
+    expect.objectContaining({
+      ...about,
+      ...from('planOptimizing', planning.operationId, 'planTables'),
+      actor: 'tester',
+    }),
+  ]);
+  expect(told('committing', steward.coordinator)).toEqual([expect.objectContaining(about)]);
+  expect(told('process committed', steward.worker)).toEqual([
+    expect.objectContaining({
+      ...about,
+      ...from('commitTable', `table/${id}/commit/${planned?.processId}`, 'commitProcess'),
+      snapshot: snapshotId,
+      actor: 'coordinator',
     }),
   ]);
 });

@@ -19,9 +19,9 @@ import { type DataTableRow, findTable, lockTable, readCurrentSnapshot } from './
 const PLANNING_TIMEOUT_MS = 30_000;
 
 /**
- * Names of the tables that planning is to look at: enough small or undersized files and no process, or left PLANNING.
- * What is PENDING counts when its group has a live optimizer. Three indexes answer it: its cost follows the number of
- * these tables, not of all.
+ * Names of the tables that planning is to look at: enough small or undersized files and no process, asked for
+ * by name and not planned yet, or left PLANNING. What is PENDING counts when its group has a live optimizer. Four indexes
+ * answer it: its cost follows the number of these tables, not of all.
  */
 export async function duePlanning(catalog: Catalog, limit: number): Promise<string[]> {
   const { rows } = await duePlanningQuery(limit).execute(catalog);
@@ -35,6 +35,8 @@ export function duePlanningQuery(limit: number) {
     (SELECT name FROM data_table WHERE small_files >= ${MINOR_SMALL_FILES} AND ${free} LIMIT ${limit})
     UNION
     (SELECT name FROM data_table WHERE undersized_files >= ${MAJOR_UNDERSIZED_FILES} AND ${free} LIMIT ${limit})
+    UNION
+    (SELECT name FROM data_table WHERE wanted_kind IS NOT NULL AND ${free} LIMIT ${limit})
     UNION
     (SELECT name FROM data_table
       WHERE status NOT IN ('IDLE', 'PENDING') AND status = 'PLANNING' AND status_since < ${planningTimedOut()} LIMIT ${limit})
@@ -59,7 +61,10 @@ export type PlanVerdict =
 
 export interface PlanOptions {
   readonly actor: string;
-  /** Absent: what the thresholds call for. Given: that, whether there is enough of it or not. */
+  /**
+   * Given: that, whether there is enough of it or not; the table remembers it until it is planned. Absent: what was asked for
+   * before and is not planned yet, or else what the thresholds call for.
+   */
   readonly kind?: OptimizingKind | undefined;
   readonly targetFileBytes: number;
 }
@@ -80,7 +85,7 @@ export async function planTable(catalog: Catalog, name: string, options: PlanOpt
       .where('table_id', '=', begun.tableId)
       .executeTakeFirstOrThrow();
     const files = (await readCurrentSnapshot(catalog, table))?.files ?? [];
-    const optimizing = options.kind ?? dueKind(files, options.targetFileBytes);
+    const optimizing = table.wanted_kind ?? dueKind(files, options.targetFileBytes);
     const tasks = optimizing === undefined ? [] : planTasks(optimizing, files, options.targetFileBytes);
     const verdict = await catalog.transaction().execute(async (transaction) => {
       const locked = await lockTable(transaction, table.table_id);
@@ -88,6 +93,7 @@ export async function planTable(catalog: Catalog, name: string, options: PlanOpt
       if (locked.snapshot_id !== table.snapshot_id) return undefined;
       if (optimizing === undefined || tasks.length === 0) {
         await moveTable(transaction, locked, 'IDLE');
+        await want(transaction, locked, null);
         await correctCounts(transaction, locked, countFiles(files, options.targetFileBytes));
         return { kind: 'NOTHING_TO_DO' as const };
       }
@@ -106,14 +112,19 @@ async function beginPlanning(
     const found = await findTable(transaction, name);
     if (found === undefined) return { kind: 'UNKNOWN_TABLE' };
     const table = await lockTable(transaction, found.table_id);
+    const wanted = kind ?? table.wanted_kind;
     if (table.status === 'PLANNING') {
-      return (await hasTimedOut(transaction, table)) ? { tableId: table.table_id } : busy(transaction, table);
+      if (!(await hasTimedOut(transaction, table))) return busy(transaction, table);
+      await want(transaction, table, wanted);
+      return { tableId: table.table_id };
     }
     if (table.status !== 'IDLE' && table.status !== 'PENDING') return busy(transaction, table);
-    if (kind === undefined ? !isDue(table) : table.files < 2) {
+    if (wanted === null ? !isDue(table) : table.files < 2) {
       if (table.status === 'PENDING') await moveTable(transaction, table, 'IDLE');
+      await want(transaction, table, null);
       return { kind: 'NOTHING_TO_DO' };
     }
+    await want(transaction, table, wanted);
     if ((await countLiveOptimizers(transaction, table.group_name)) === 0) {
       if (table.status === 'IDLE') await moveTable(transaction, table, 'PENDING');
       return { kind: 'NO_OPTIMIZER', group: table.group_name };
@@ -121,6 +132,20 @@ async function beginPlanning(
     await moveTable(transaction, table, 'PLANNING');
     return { tableId: table.table_id };
   });
+}
+
+/** Remembers what is asked for, so that whoever plans the table next, and whenever, plans that. */
+async function want(
+  transaction: CatalogTransaction,
+  { table_id, wanted_kind }: DataTableRow,
+  kind: OptimizingKind | null,
+): Promise<void> {
+  if (wanted_kind === kind) return;
+  await transaction
+    .updateTable('data_table')
+    .set({ wanted_kind: kind })
+    .where('table_id', '=', table_id)
+    .execute();
 }
 
 /** Counts that were made for another target size would make the table due for ever. */
@@ -170,6 +195,7 @@ async function insertProcess(
     )
     .execute();
   await moveTable(transaction, table, `${kind}_OPTIMIZING`);
+  await want(transaction, table, null);
   return {
     kind: 'PLANNED',
     processId: process_id,

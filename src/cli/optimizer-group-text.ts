@@ -3,6 +3,7 @@ import { formatDuration } from './duration.js';
 import { details, listing, section } from './render.js';
 import type { Cell } from './table.js';
 import { colors } from './terminal.js';
+import { counted } from './words.js';
 
 /** A group as people see it. */
 export function optimizerGroupText(group: OptimizerGroupDescription): string {
@@ -24,8 +25,11 @@ export function optimizerGroupText(group: OptimizerGroupDescription): string {
           : 'no (autoRestart is off)',
       ],
       ['silent after', formatDuration(settings.heartbeatTimeoutMs)],
-      ['requests', `${settings.threadsPerOptimizer} threads and ${settings.memoryMbPerOptimizer} MB at most`],
-      ['tables', `${group.tables}, ${group.plannedTasks} tasks wait`],
+      [
+        'requests',
+        `${counted(settings.threadsPerOptimizer, 'thread')} and ${settings.memoryMbPerOptimizer} MB at most`,
+      ],
+      ['tables', `${group.tables}; tasks that wait: ${group.plannedTasks}`],
     ]),
     section('LIVE', optimizerTable(live)),
   ];
@@ -94,7 +98,7 @@ function optimizerTable(live: readonly OptimizerResource[]): string {
     live.map(({ resourceId, nodeId, processId, threads, memoryMb, launch, optimizer }) => [
       resourceId,
       nodeId ?? '',
-      processId ?? '',
+      processId === undefined ? '' : processText(processId),
       threads,
       `${memoryMb} MB`,
       launch,
@@ -102,6 +106,11 @@ function optimizerTable(live: readonly OptimizerResource[]): string {
     ]),
     'none',
   );
+}
+
+/** Of a process on a node, `<pid>@<boot>:<start>`, the part by which its machine knows it now. */
+function processText(processId: string): string {
+  return /^(\d+)@[0-9a-f]+:\d+$/.exec(processId)?.[1] ?? processId;
 }
 
 function orphanTable(orphans: readonly OrphanResource[], resources: readonly OptimizerResource[]): string {

@@ -41,7 +41,7 @@ export async function runSteward(args: readonly string[]): Promise<number> {
 export function stewardProgram(): Command {
   const program = new Command('steward')
     .description(
-      'A durable control plane for distributed data engines: region groups that are created, healed and removed.',
+      'A durable control plane for distributed data engines: regions, optimizing and its heal, optimizers, jobs.',
     )
     .version(version(), '--version')
     .helpOption('-h, --help', 'show help')
@@ -57,8 +57,8 @@ export function stewardProgram(): Command {
 Exit codes:
   ${EXIT_CODES.map(([code, meaning]) => `${code}  ${meaning}`).join('\n  ')}
 
-With --json a command prints one document, described in src/cli/documents.ts; one that
-failed prints { "error": { "code", "message", ... } }.
+With --json a command prints one document, described in docs/cli.md; one that failed
+prints { "error": { "code", "message", ... } }.
 
 Examples:
   $ steward local start --detach

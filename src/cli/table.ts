@@ -13,7 +13,7 @@ const LEAST_WIDTH = 6;
 
 /**
  * A table of at most `width` columns. A cell that does not fit goes on below itself: nothing is cut off. Breaks at spaces
- * and behind slashes where there are any.
+ * and behind slashes or dashes where there are any.
  */
 export function table(
   columns: readonly Column[],
@@ -23,9 +23,10 @@ export function table(
 ): string {
   const cells = rows.map((row) => row.map(plain));
   const widths = columnWidths(
-    columns.map(({ title }, index) =>
-      Math.max(title.length, ...cells.map((row) => length(row[index]!.text))),
-    ),
+    columns.map(({ title }, index) => ({
+      title: title.length,
+      widest: Math.max(title.length, ...cells.map((row) => length(row[index]!.text))),
+    })),
     width,
   );
   const titles = columns.map(({ title }) => ({ text: title, paint: paintTitle }));
@@ -54,14 +55,21 @@ function plain(cell: Cell): PlainCell {
   return { text: clean(String(cell)), paint: (text) => text };
 }
 
-/** Takes from the widest column until all fit. */
-function columnWidths(natural: readonly number[], width: number): number[] {
-  const widths = [...natural];
+/** Takes from the widest column until all fit; of titles only when nothing else is left to take. */
+function columnWidths(
+  columns: readonly { readonly title: number; readonly widest: number }[],
+  width: number,
+): number[] {
+  const widths = columns.map(({ widest }) => widest);
   const room = width - GAP.length * (widths.length - 1);
-  while (widths.reduce((sum, one) => sum + one, 0) > room) {
-    const widest = widths.indexOf(Math.max(...widths));
-    if (widths[widest]! <= LEAST_WIDTH) break;
-    widths[widest]! -= 1;
+  for (const least of [
+    columns.map(({ title }) => Math.max(title, LEAST_WIDTH)),
+    columns.map(() => LEAST_WIDTH),
+  ]) {
+    const spare = () => widths.map((one, index) => (one > least[index]! ? one : 0));
+    while (widths.reduce((sum, one) => sum + one, 0) > room && Math.max(...spare()) > 0) {
+      widths[spare().indexOf(Math.max(...spare()))]! -= 1;
+    }
   }
   return widths;
 }
@@ -94,12 +102,18 @@ function wrap(text: string, width: number): string[] {
   return [...found, rest.join('')];
 }
 
-/** At the last space, or behind the last slash, that leaves a line which is not too short; else in the middle of a word. */
+/**
+ * At the last space, or behind the last slash, that leaves a line which is not too short; else behind a dash; else in the
+ * middle of a word.
+ */
 function breakAt(text: readonly string[], width: number): number {
-  for (let at = width; at > width / 3; at -= 1) {
-    if (text[at] === ' ' || text[at - 1] === '/') return at;
-  }
-  return width;
+  const last = (breaks: (at: number) => boolean) => {
+    for (let at = width; at > width / 3; at -= 1) if (breaks(at)) return at;
+    return undefined;
+  };
+  return (
+    last((at) => text[at] === ' ' || text[at - 1] === '/') ?? last((at) => text[at - 1] === '-') ?? width
+  );
 }
 
 function length(text: string): number {

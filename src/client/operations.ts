@@ -4,7 +4,7 @@ import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { OPERATION_ID, REASON } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
-import type { Holder } from '../rules/words.js';
+import { type Holder, SCHEDULE_ACTOR } from '../rules/words.js';
 import type { Coordinator } from './coordinator.js';
 import { StewardError } from './errors.js';
 import { holderFrom } from './messages.js';
@@ -33,15 +33,23 @@ const WORKFLOW_TYPES = Object.keys({
   sweepJobs: true,
 } satisfies Record<OperationType, true>);
 
+/** What no schedule started, and what did not go well. An operation that was started by hand may have no actor. */
+const NEWS = `(StewardActor != '${SCHEDULE_ACTOR}' OR StewardActor IS NULL OR ExecutionStatus != 'Completed')`;
 /** A worker that is busy or away must not hold up a description. */
 const CURRENT_DETAILS_WAIT_MS = 1_000;
+
+/** Most operations of a list, unless it is said. */
+export const LISTED = 200;
 
 export interface OperationFilter {
   /** Only what is open. */
   readonly running?: boolean | undefined;
-  /** Only what this one started. */
+  /**
+   * Only what this one started. Without it, what a schedule started is left out once it has completed: there are several of
+   * those a minute, and `client.schedules` tells of them.
+   */
   readonly actor?: string | undefined;
-  /** 200 by default. */
+  /** {@link LISTED} by default. */
   readonly limit?: number | undefined;
 }
 
@@ -59,14 +67,18 @@ export class Operations {
   ) {}
 
   /** The newest first, from Temporal's visibility store: what just started or ended may be missing for a moment. */
-  async list({ running = false, actor, limit = 200 }: OperationFilter = {}): Promise<Operation[]> {
+  async list({ running = false, actor, limit = LISTED }: OperationFilter = {}): Promise<Operation[]> {
     const temporal = await this.temporal();
     const { operationFrom } = await import('./operation-description.js');
     const types = WORKFLOW_TYPES.map((type) => `'${type}'`).join(', ');
     const status = running ? "ExecutionStatus = 'Running'" : "ExecutionStatus != 'ContinuedAsNew'";
     // Temporal's queries cannot say every text with a backslash: then the list is read whole.
     const by =
-      actor === undefined || actor.includes('\\') ? [] : [`StewardActor = '${actor.replaceAll("'", "''")}'`];
+      actor === undefined
+        ? [NEWS]
+        : actor.includes('\\')
+          ? []
+          : [`StewardActor = '${actor.replaceAll("'", "''")}'`];
     const listed = await temporal.askWithoutKeys(async (client) => {
       const found: Operation[] = [];
       const query = [`WorkflowType IN (${types})`, status, ...by].join(' AND ');

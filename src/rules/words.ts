@@ -31,3 +31,6 @@ export interface Holder extends HolderRef {
 
 /** StewardPhase of a heal that healed something. */
 export const HEALED = 'HEALED';
+
+/** Who acts when a schedule starts something. */
+export const SCHEDULE_ACTOR = 'schedule';

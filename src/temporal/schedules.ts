@@ -14,6 +14,7 @@ import {
   type SweepTablesInput,
   sweepTablesInput,
 } from '../rules/optimizing-input.js';
+import { SCHEDULE_ACTOR } from '../rules/words.js';
 
 /** What is started at an interval, as Temporal's schedule does it. */
 export type StewardSchedule = { readonly scheduleId: string; readonly everyMs: number } & (
@@ -26,7 +27,6 @@ export type StewardSchedule = { readonly scheduleId: string; readonly everyMs: n
 );
 
 const MINUTE_MS = 60_000;
-const ACTOR = 'schedule';
 
 /** Every schedule that Steward keeps, with its defaults. */
 export const SCHEDULES: readonly StewardSchedule[] = [
@@ -34,37 +34,37 @@ export const SCHEDULES: readonly StewardSchedule[] = [
     scheduleId: 'steward/sweep-replicas',
     workflowType: 'sweepReplicas',
     everyMs: 5 * MINUTE_MS,
-    input: { mode: 'observe', gracePeriodMs: 5 * MINUTE_MS, actor: ACTOR },
+    input: { mode: 'observe', gracePeriodMs: 5 * MINUTE_MS, actor: SCHEDULE_ACTOR },
   },
   {
     scheduleId: 'steward/plan-optimizing',
     workflowType: 'planOptimizing',
     everyMs: MINUTE_MS,
-    input: { actor: ACTOR },
+    input: { actor: SCHEDULE_ACTOR },
   },
   {
     scheduleId: 'steward/heal-stuck-commits',
     workflowType: 'healStuckCommits',
     everyMs: MINUTE_MS,
-    input: healStuckCommitsInput({ mode: 'repair', actor: ACTOR }),
+    input: healStuckCommitsInput({ mode: 'repair', actor: SCHEDULE_ACTOR }),
   },
   {
     scheduleId: 'steward/sweep-tables',
     workflowType: 'sweepTables',
     everyMs: 60 * MINUTE_MS,
-    input: sweepTablesInput({ actor: ACTOR }),
+    input: sweepTablesInput({ actor: SCHEDULE_ACTOR }),
   },
   {
     scheduleId: 'steward/ensure-keepers',
     workflowType: 'ensureKeepers',
     everyMs: MINUTE_MS,
-    input: { actor: ACTOR },
+    input: { actor: SCHEDULE_ACTOR },
   },
   {
     scheduleId: 'steward/sweep-jobs',
     workflowType: 'sweepJobs',
     everyMs: MINUTE_MS,
-    input: { actor: ACTOR },
+    input: { actor: SCHEDULE_ACTOR },
   },
 ];
 

@@ -1,8 +1,8 @@
 import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { StartKeeper } from '../../activities/ensure-keepers.js';
 import { stewardActor, stewardResource } from '../../workflows/search-attributes.js';
+import { SCHEDULE_ACTOR } from '../rules/words.js';
 
-const ACTOR = 'schedule';
 /** A killed worker's workflow task waits this long. */
 const WORKFLOW_TASK_TIMEOUT = '3s';
 
@@ -13,14 +13,14 @@ export function startKeeperBy(client: Client, taskQueue: string): StartKeeper {
       await client.workflow.start('keepOptimizerGroup', {
         workflowId: `optimizer-group/${group}`,
         taskQueue,
-        args: [{ group, actor: ACTOR }],
+        args: [{ group, actor: SCHEDULE_ACTOR }],
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
         workflowTaskTimeout: WORKFLOW_TASK_TIMEOUT,
         staticSummary: `keep optimizer group ${group}`,
         typedSearchAttributes: [
           { key: stewardResource, value: `optimizer-group/${group}` },
-          { key: stewardActor, value: ACTOR },
+          { key: stewardActor, value: SCHEDULE_ACTOR },
         ],
       });
       return true;

@@ -26,6 +26,16 @@ test('a cell that does not fit goes on below, broken at spaces and behind slashe
   ]);
 });
 
+test('titles stay whole as long as cells can give way', () => {
+  const text = table([{ title: 'CONTAINER' }, { title: 'EVERY' }], [['local', 'every 20s']], 17);
+  expect(text.split('\n')).toEqual(['CONTAINER  EVERY', 'local      every', '           20s']);
+});
+
+test('a word without spaces and slashes breaks behind a dash', () => {
+  const text = table([{ title: 'ID' }], [['default-01a1ff64-1-1']], 18);
+  expect(text.split('\n')).toEqual(['ID', 'default-01a1ff64-', '1-1']);
+});
+
 test('what comes from elsewhere cannot steer the terminal', () => {
   expect(table([{ title: 'A' }], [['\u001b[2Jred\r\nline']], 80)).toBe('A\n [2Jred line');
   expect(fields([['actor', 'a\u0007b']], 80)).toBe('actor  a b');

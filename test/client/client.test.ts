@@ -324,3 +324,22 @@ test('the list has what runs, and with all also what ended, the newest first', a
   expect(open.map(({ status }) => status)).toEqual(open.map(() => 'RUNNING'));
   expect(open.map(({ operationId }) => operationId)).toContain(running.operationId);
 });
+
+test('the list leaves out what schedules started and went well, unless that is asked for', async () => {
+  const schedule = await StewardClient.connect({
+    coordinatorUrl: steward.coordinatorUrl,
+    temporal: { address: steward.temporalAddress, plain: true },
+    actor: 'schedule',
+  });
+  const routine = await schedule.sweeps.run();
+  const asked = await steward.client.sweeps.run();
+  const ids = async (filter: { readonly actor?: string }) =>
+    (await steward.client.operations.list(filter)).map(({ operationId }) => operationId);
+  await eventually('both have ended', async () => {
+    const all = await steward.client.operations.list({ actor: 'schedule' });
+    return all[0]?.status === 'COMPLETED' && (await ids({})).includes(asked.operationId);
+  });
+  expect(await ids({})).not.toContain(routine.operationId);
+  expect(await ids({ actor: 'schedule' })).toEqual([routine.operationId]);
+  await schedule.close();
+});

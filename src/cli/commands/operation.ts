@@ -20,8 +20,8 @@ export function addOperationCommands(program: Command): void {
 
   example(
     connects(operation.command('list').description('operations that run, the newest first'))
-      .option('--all', 'also those that ended')
-      .option('--actor <name>', 'only those that this one started')
+      .option('--all', 'also those that ended; of what schedules started only what did not go well')
+      .option('--actor <name>', 'only those that this one started; "schedule" is one, too')
       .action((options: ConnectionOptions & { readonly all?: boolean }) =>
         withClient(options, async (client) => {
           const { all, actor } = options;
@@ -29,7 +29,11 @@ export function addOperationCommands(program: Command): void {
           const nothing = options.all
             ? 'no operations'
             : 'nothing runs; see also: steward operation list --all';
-          print<OperationsDocument>(options, { operations }, () => operationTable(operations, nothing));
+          const table = () => operationTable(operations, nothing);
+          const { LISTED } = await import('../../client/operations.js');
+          print<OperationsDocument>(options, { operations }, () =>
+            operations.length < LISTED ? table() : `${table()}\nthese are the newest ${LISTED}`,
+          );
         }),
       ),
     'steward operation list --all',

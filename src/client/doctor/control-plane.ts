@@ -79,7 +79,7 @@ export async function examineWorkers(
   if (findings.length > 0) return findings;
   const versions = enumerated([...new Set(workers.map(({ version }) => version))]);
   const what = `${workers.length} ${workers.length === 1 ? 'runs' : 'run'} on ${taskQueue}, version ${versions}`;
-  return [ok(check, `${what}${builds.length === 0 ? '' : `, build ${builds[0]!.slice(0, 24)}`}`)];
+  return [ok(check, what)];
 }
 
 /** What has to be the same wherever it is set. */

@@ -205,7 +205,7 @@ export const SCENARIOS: readonly Scenario[] = [
       'steward node pause node-2': { before: ['steward node resume node-2'] },
       'steward operation cancel database/sales/create/monday': {
         exit: 2,
-        says: /does not exist/,
+        says: /has ended/,
       },
       'steward operation pause region-group/3/remove --reason "node-2 gets a new disk"': {
         exit: 2,

@@ -142,6 +142,28 @@ test('a savepoint that cannot be made fails the job, naming why', async () => {
   await expect(handle.result()).rejects.toMatchObject({ code: 'FAILED' });
 });
 
+test('I3: a cancel that fails at its node is asked for again as another attempt, and the job waits for it', async () => {
+  const job = rateJob(sink(), { rows: 100_000, rowsPerSecond: 1_000 });
+  await steward.client.jobs.submit({ jobId: 'not-at-once', job });
+  await running('not-at-once');
+  const [at] = (await steward.client.jobs.get('not-at-once')).locations;
+  await steward.fault(at!.nodeId!, {
+    target: 'cancel-task-group',
+    match: '/not-at-once/',
+    times: 2,
+    kind: { case: 'fail', value: { message: 'not now' } },
+  });
+  expect(await steward.client.jobs.cancel('not-at-once')).toMatchObject({ outcome: 'CANCELED' });
+  await nothingActive('not-at-once');
+  expect(await steward.client.jobs.get('not-at-once')).toMatchObject({ owedCancels: [] });
+  const cancels = steward
+    .effects(at!.nodeId!, 'cancel-task-group')
+    .filter((id) => id.includes('/not-at-once/'));
+  expect(cancels.map((id) => id.split('#')[1])).toEqual(['1', '2', '3']);
+  const { activities } = await steward.events('job/not-at-once');
+  expect(activities.filter((name) => name === 'endJob')).toHaveLength(1);
+});
+
 test('a cancel that is asked for while the job is being deployed ends it as well', async () => {
   const directory = sink();
   for (const node of ['node-1', 'node-2', 'node-3']) {

@@ -144,13 +144,22 @@ describe('release-resource', () => {
     expect(tableFiles()).toEqual(['1-1.parquet', '2-1.parquet']);
   });
 
-  test('does not wait for a coordinator that is away', async () => {
-    await hostTask('1');
-    await host.start(request('r1', { properties: { 'hold-at': 'recorded' } }));
-    await eventually('a result waits', async () => (await host.list())[0]?.unacknowledged === 1);
-    await host.coordinator.stop();
-    expect(await finish(host.node, release('r1', { epoch: 2 }))).toEqual(['SUCCESS']);
-    expect(existsSync(host.place('r1'))).toBe(false);
+  test('waits neither for a coordinator that takes a result and never answers, nor for one that is away', async () => {
+    const neverAnswers = async () => {
+      host.coordinator.holdCompletion = () => new Promise(() => {});
+    };
+    for (const [resource, silence] of [
+      ['r1', neverAnswers],
+      ['r2', () => host.coordinator.stop()],
+    ] as const) {
+      await hostTask(resource.slice(1));
+      await host.start(request(resource, { properties: { 'hold-at': 'recorded' } }));
+      await eventually('a result waits', async () => (await host.list())[0]?.unacknowledged === 1);
+      await silence();
+      expect(await finish(host.node, release(resource, { epoch: 2 }))).toEqual(['SUCCESS']);
+      expect(existsSync(host.place(resource))).toBe(false);
+    }
+    expect(host.coordinator.completions).toHaveLength(1);
   });
 
   test('removes what a merge had begun to write into the table, and no output that may be on record', async () => {

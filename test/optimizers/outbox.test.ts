@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Code } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
+import { Place } from '../../src/optimizer/place.js';
 import { HOLD_POINTS } from '../../src/optimizer/properties.js';
 import { eventually } from '../support/eventually.js';
 import { benchForEachTest } from './optimizer-process.js';
@@ -87,6 +88,23 @@ test('an optimizer that may not register any more hands in its outbox before it 
   expect(bench.coordinator.completions).toMatchObject([{ taskId: task.taskId, token: 'r1' }]);
   expect(bench.coordinator.stateOf(task.taskId)).toBe('DONE');
   expect([bench.outbox(), bench.outputs()]).toEqual([[], ['1-1.parquet']]);
+});
+
+test('an optimizer whose place is not wanted any more hands in its outbox before it ends', async () => {
+  const task = await bench.task();
+  const place = new Place(bench.directory);
+  const desired = { launch: 1, group: 'default', threads: 1, memoryMb: 128, properties: {}, wanted: true };
+  place.want(desired);
+  // Taken in the name of the resource alone, so that the optimizer itself does not get rid of it before.
+  const { completions } = bench.coordinator;
+  bench.coordinator.refuse = (call) =>
+    call === 'CompleteTask' && completions.at(-1)?.token !== 'r1' ? Code.Unavailable : undefined;
+  const { exited } = await bench.start('--launch=1');
+  await eventually('a result waits', () => completions.length > 0);
+  place.want({ ...desired, wanted: false });
+  expect((await exited).code).toBe(4);
+  expect(bench.coordinator.stateOf(task.taskId)).toBe('DONE');
+  expect(bench.outbox()).toEqual([]);
 });
 
 test('an optimizer that is told to end keeps what nobody takes, and ends', async () => {

@@ -32,6 +32,8 @@ export class StandInCoordinator {
   heartbeatMs = 100;
   /** Holds back that PollTask is refused. */
   holdPollRefusal: () => Promise<void> = async () => undefined;
+  /** Holds back that CompleteTask is answered. */
+  holdCompletion: () => Promise<void> = async () => undefined;
   readonly #tasks: Handed[] = [];
   #server: Http2Server | undefined;
   #port = 0;
@@ -67,9 +69,10 @@ export class StandInCoordinator {
               this.#handed(taskId, attempt).state = 'ACKED';
               return {};
             },
-            completeTask: ({ token, resourceId, taskId, attempt, result }) => {
+            completeTask: async ({ token, resourceId, taskId, attempt, result }) => {
               const outcome = resultFrom(result);
               this.completions.push({ taskId, attempt, token: token || resourceId, result: outcome });
+              await this.holdCompletion();
               // What has no token comes in the name of its resource.
               this.#enter('CompleteTask', token || this.#token, taskId);
               const handed = this.#handed(taskId, attempt);

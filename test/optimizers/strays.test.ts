@@ -1,7 +1,15 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createStrayActivities, surveyOptimizers } from '../../activities/sweep-optimizers.js';
+import { findNode } from '../../src/catalog/nodes.js';
 import { setGroupSettings } from '../../src/catalog/optimizers/keeping.js';
+import { ReferenceOptimizerEngine } from '../../src/engines/reference/optimizers.js';
+import { createLogger } from '../../src/log.js';
+import { readTransport } from '../../src/model/transport.js';
+import { Credentials } from '../../src/rpc/credentials.js';
+import { NodeClients } from '../../src/rpc/node-clients.js';
 import { findStrays, launchesAhead } from '../../src/rules/sweep.js';
 import { eventually } from '../support/eventually.js';
 import { type KeeperSteward, QUICK, startKeeperSteward } from './keeper-steward.js';
@@ -79,6 +87,41 @@ test('a node that accepted a launch that the catalog has not made is ahead of it
   expect(existsSync(place(nodeId!, resourceId))).toBe(true);
 });
 
+test('what changes between two looks, or between look and release, is left alone', async () => {
+  const [resource] = await steward.live('moving', 1);
+  const { resourceId } = resource!;
+  const nodeId = resource!.nodeId!;
+  const other = steward.nodes.map(({ name }) => name).find((name) => name !== nodeId)!;
+  const clients = new NodeClients(2_000, new Credentials(readTransport({})));
+  const optimizers = new ReferenceOptimizerEngine(clients);
+  const { catalog, catalogId } = steward;
+  const dependencies = { catalog, catalogId, optimizers, log: createLogger('test') };
+  const node = (await findNode(catalog, nodeId))!;
+  try {
+    await setNode(resourceId, other);
+    const [stray] = await surveyOptimizers(dependencies, node);
+    expect(stray).toMatchObject({ resourceId, because: 'MOVED' });
+
+    let looks = 0;
+    const listResources: typeof optimizers.listResources = async function* (...of) {
+      looks += 1;
+      if (looks === 2) await setNode(resourceId, nodeId);
+      yield* optimizers.listResources(...of);
+    };
+    const changing = Object.assign(new ReferenceOptimizerEngine(clients), { listResources });
+    expect(await surveyOptimizers({ ...dependencies, optimizers: changing }, node)).toEqual([]);
+    expect(looks).toBe(2);
+
+    const { releaseStrays } = createStrayActivities(dependencies);
+    const release = { ...stray!, releaseEpoch: stray!.releaseEpoch + 1 };
+    expect(await new MockActivityEnvironment().run(releaseStrays, nodeId, [release])).toBe(0);
+    expect(existsSync(place(nodeId, resourceId))).toBe(true);
+  } finally {
+    await setNode(resourceId, nodeId);
+    clients.close();
+  }
+});
+
 test('what is released is above what the node accepted, and never above the launch that runs elsewhere', () => {
   const placed = new Map(
     [
@@ -123,6 +166,14 @@ async function setEpoch(resourceId: string, epoch: number): Promise<void> {
   await steward.catalog
     .updateTable('optimizer_resource')
     .set({ epoch })
+    .where('resource_id', '=', resourceId)
+    .execute();
+}
+
+async function setNode(resourceId: string, nodeId: string): Promise<void> {
+  await steward.catalog
+    .updateTable('optimizer_resource')
+    .set({ node_id: nodeId })
     .where('resource_id', '=', resourceId)
     .execute();
 }

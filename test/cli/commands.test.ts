@@ -12,14 +12,9 @@ beforeAll(async () => {
 afterEach(() => steward.clearFaults());
 afterAll(() => steward.stop());
 
-const environment = () => ({
-  STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
-  TEMPORAL_ADDRESS: steward.temporalAddress,
-});
-
 /** A command line against the cluster. */
 function cli(line: string): Promise<Ended> {
-  return run(line.split(' '), { env: environment() });
+  return run(line.split(' '), { env: steward.clientEnv });
 }
 
 async function slowDeletions(ms = 60_000): Promise<void> {
@@ -278,7 +273,7 @@ test('--timeout and Ctrl-C give up the waiting with exit code 4; the operation g
   await slowDeletions();
   await steward.fault('node-2', { target: 'Submit', kind: { case: 'error', value: 'unavailable' } });
   const timedOut = cli(`region-group remove ${one} --timeout 1s --json`);
-  const interrupted = startCommand(['region-group', 'remove', String(other)], { env: environment() });
+  const interrupted = startCommand(['region-group', 'remove', String(other)], { env: steward.clientEnv });
   await claimed(other!);
   interrupted.child.kill('SIGINT');
   const { code, stdout, stderr } = await interrupted.ended;

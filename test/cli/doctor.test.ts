@@ -26,8 +26,7 @@ afterAll(() => steward.stop());
 function cli(line: string, env: Readonly<Record<string, string>> = {}): Promise<Ended> {
   return run(line.split(' '), {
     env: {
-      STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
-      TEMPORAL_ADDRESS: steward.temporalAddress,
+      ...steward.clientEnv,
       ...env,
     },
   });

@@ -22,8 +22,7 @@ afterAll(async () => {
 
 /** A command line against the cluster. */
 function cli(line: string): Promise<Ended> {
-  const env = { STEWARD_COORDINATOR_URL: steward.coordinatorUrl, TEMPORAL_ADDRESS: steward.temporalAddress };
-  return run(line.split(' '), { env });
+  return run(line.split(' '), { env: steward.clientEnv });
 }
 
 function file(name: string, content: string): string {

@@ -145,10 +145,7 @@ describe('a node that no local stack runs', () => {
 
   const cli = (line: string): Promise<Ended> =>
     steward(line.split(' '), {
-      env: {
-        STEWARD_COORDINATOR_URL: cluster.coordinatorUrl,
-        TEMPORAL_ADDRESS: cluster.temporalAddress,
-      },
+      env: cluster.clientEnv,
     });
 
   test.each([

@@ -17,13 +17,8 @@ afterEach(async () => {
 });
 afterAll(() => steward.stop());
 
-const environment = () => ({
-  STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
-  TEMPORAL_ADDRESS: steward.temporalAddress,
-});
-
 function cli(line: string, ...rest: readonly string[]): Promise<Ended> {
-  return run([...line.split(' '), ...rest], { env: environment() });
+  return run([...line.split(' '), ...rest], { env: steward.clientEnv });
 }
 
 async function slow(nodeId: string, target: string, ms: number): Promise<void> {
@@ -175,7 +170,7 @@ test('operations are listed by their actor, whatever it is called', async () => 
   await Promise.all(
     actors.map(async (actor, index) => {
       const { code } = await run(['region-group', 'remove', String(groups[index])], {
-        env: { ...environment(), STEWARD_ACTOR: actor },
+        env: { ...steward.clientEnv, STEWARD_ACTOR: actor },
       });
       expect(code).toBe(0);
     }),
@@ -195,7 +190,7 @@ test.skipIf(!hasTerminal)(
   'what destroys asks on a terminal, and does nothing unless it is told yes',
   async () => {
     const [one, other] = await steward.database('asked', 2);
-    const env = environment();
+    const env = steward.clientEnv;
     const no = await onTerminal(['region-group', 'remove', String(one)], {
       env,
       input: 'n\n',

@@ -17,7 +17,7 @@ const HELD = 'PAUSED with everything by tester: network works';
 
 function cli(line: string, ...rest: readonly string[]): Promise<Ended> {
   return run([...line.split(' '), ...rest], {
-    env: { STEWARD_COORDINATOR_URL: steward.coordinatorUrl, TEMPORAL_ADDRESS: steward.temporalAddress },
+    env: steward.clientEnv,
   });
 }
 

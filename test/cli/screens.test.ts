@@ -28,13 +28,8 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => steward.stop());
 
-const environment = () => ({
-  STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
-  TEMPORAL_ADDRESS: steward.temporalAddress,
-});
-
 function cli(line: string): Promise<Ended> {
-  return run(line.split(' '), { env: environment() });
+  return run(line.split(' '), { env: steward.clientEnv });
 }
 
 function fits(text: string): void {
@@ -59,7 +54,7 @@ test('top shows nodes, what runs, its progress and what blocks it, in 80 columns
 
 test('what cannot be asked is told, and the rest is shown', async () => {
   const { stdout } = await run(['top', '--once'], {
-    env: { ...environment(), TEMPORAL_ADDRESS: '127.0.0.1:1' },
+    env: { ...steward.clientEnv, TEMPORAL_ADDRESS: '127.0.0.1:1' },
   });
   expect(stdout).toMatch(/cannot be shown: operations: Temporal at 127\.0\.0\.1:1 cannot be reached/);
   expect(stdout).toMatch(/NODES/);
@@ -67,7 +62,7 @@ test('what cannot be asked is told, and the rest is shown', async () => {
 
 test.skipIf(!hasTerminal)('on a terminal top draws again and again until q', async () => {
   const { shown, code } = await onTerminal(['top'], {
-    env: environment(),
+    env: steward.clientEnv,
     input: 'q',
     typeAfter: 'OPERATIONS',
   });
@@ -97,7 +92,7 @@ test.skipIf(!hasTerminal)(
       'doctor',
     ];
     for (const line of lists) {
-      const { shown } = await onTerminal(line.split(' '), { env: environment() });
+      const { shown } = await onTerminal(line.split(' '), { env: steward.clientEnv });
       const text = plain(shown);
       expect(text.trim(), line).not.toBe('');
       fits(text);

@@ -221,8 +221,7 @@ function command(...args: readonly string[]) {
   return run(process.execPath, ['bin/steward.js', ...args], {
     env: {
       ...process.env,
-      STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
-      TEMPORAL_ADDRESS: steward.temporalAddress,
+      ...steward.clientEnv,
       STEWARD_HOME: '/nonexistent/steward',
       STEWARD_ACTOR: 'tester',
       NO_COLOR: '1',

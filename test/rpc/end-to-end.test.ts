@@ -41,8 +41,7 @@ function keyLines(pem: string): string[] {
 function cli(args: readonly string[], env: Record<string, string | undefined> = {}) {
   return command(args, {
     env: {
-      STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
-      TEMPORAL_ADDRESS: steward.temporalAddress,
+      ...steward.clientEnv,
       ...transportEnv,
       ...env,
     },

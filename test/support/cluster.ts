@@ -53,6 +53,8 @@ export interface Cluster {
   databaseUrl: string;
   temporalAddress: string;
   coordinatorUrl: string;
+  /** By which the command finds coordinator and Temporal. */
+  clientEnv: Readonly<Record<string, string>>;
   /** One more node, for example a replacement with a new disk. */
   addNode(id: string, options?: NodeOptions): Promise<TestProcess>;
   /** Ends every process and removes the data; what fails does not keep the rest from ending. */
@@ -162,6 +164,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       databaseUrl,
       temporalAddress: temporal.address,
       coordinatorUrl,
+      clientEnv: { STEWARD_COORDINATOR_URL: coordinatorUrl, TEMPORAL_ADDRESS: temporal.address },
       addNode,
       stop,
     };

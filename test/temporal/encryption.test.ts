@@ -59,8 +59,7 @@ async function rotate(...lines: string[]): Promise<void> {
 function cli(args: readonly string[], env: Record<string, string | undefined> = {}) {
   return command(args, {
     env: {
-      STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
-      TEMPORAL_ADDRESS: steward.temporalAddress,
+      ...steward.clientEnv,
       STEWARD_PAYLOAD_KEYS_FILE: keys,
       ...env,
     },

@@ -76,8 +76,7 @@ function file(name: string, content: string): string {
 async function cli(args: readonly string[], env: Record<string, string | undefined> = {}): Promise<Ended> {
   const ended = await command(args, {
     env: {
-      STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
-      TEMPORAL_ADDRESS: steward.temporalAddress,
+      ...steward.clientEnv,
       DATABASE_URL: steward.databaseUrl,
       TEMPORAL_API_KEY: API_KEY,
       TEMPORAL_TLS: 'false',

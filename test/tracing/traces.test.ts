@@ -271,8 +271,7 @@ function cli(args: readonly string[], env: Record<string, string | undefined> = 
 
 function environment(): Record<string, string> {
   return {
-    STEWARD_COORDINATOR_URL: steward.coordinatorUrl,
-    TEMPORAL_ADDRESS: steward.temporalAddress,
+    ...steward.clientEnv,
     ...transportEnv,
     ...tracingEnv,
   };

@@ -20,7 +20,7 @@ afterAll(async () => {
 
 const cli = (...args: string[]) =>
   run(args, {
-    env: { STEWARD_COORDINATOR_URL: steward.coordinatorUrl, TEMPORAL_ADDRESS: steward.temporalAddress },
+    env: steward.clientEnv,
   });
 
 async function build(buildId: string): Promise<Builds['builds'][number] | undefined> {

@@ -82,13 +82,15 @@ test('histories, by the type of workflow', async () => {
     const over = await completed();
     return SCHEDULES.every(({ workflowType }) => over.has(workflowType)) && over;
   });
-  const lines = [...histories].sort().map(([type, ended]) => {
-    const range = (what: 'events' | 'bytes') => {
-      const sorted = ended.map((history) => history[what]).sort((a, b) => a - b);
-      return `${sorted[0]} to ${sorted.at(-1)} ${what}`;
-    };
-    return `${type.padEnd(26)} ${String(ended.length).padStart(3)} of ${range('events')}, ${range('bytes')}`;
-  });
+  const lines = [...histories]
+    .sort(([one], [other]) => one.localeCompare(other))
+    .map(([type, ended]) => {
+      const range = (what: 'events' | 'bytes') => {
+        const sorted = ended.map((history) => history[what]).sort((a, b) => a - b);
+        return `${sorted[0]} to ${sorted.at(-1)} ${what}`;
+      };
+      return `${type.padEnd(26)} ${String(ended.length).padStart(3)} of ${range('events')}, ${range('bytes')}`;
+    });
   console.log(['histories', ...lines].join('\n'));
 }, 120_000);
 

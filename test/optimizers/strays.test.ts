@@ -112,9 +112,10 @@ test('what changes between two looks, or between look and release, is left alone
     expect(await surveyOptimizers({ ...dependencies, optimizers: changing }, node)).toEqual([]);
     expect(looks).toBe(2);
 
-    const { releaseStrays } = createStrayActivities(dependencies);
+    const activities = createStrayActivities(dependencies);
     const release = { ...stray!, releaseEpoch: stray!.releaseEpoch + 1 };
-    expect(await new MockActivityEnvironment().run(releaseStrays, nodeId, [release])).toBe(0);
+    const released = new MockActivityEnvironment().run(activities.releaseStrays, nodeId, [release]);
+    expect(await released).toBe(0);
     expect(existsSync(place(nodeId, resourceId))).toBe(true);
   } finally {
     await setNode(resourceId, nodeId);

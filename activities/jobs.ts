@@ -105,7 +105,7 @@ function whyNoPlace({ taskGroups, nodes, taken, places }: NoPlace): string {
 function stillOpen({ jobId }: JobKey, what: string, report: PassReport | undefined): ApplicationFailure {
   const { open = 0, blockers = [], delayMs = 200 } = report ?? {};
   const blocked = blockers.length > 0 ? `: BLOCKED: ${blockers.join('; ')}` : '';
-  return notReady(`job ${jobId}: ${open} task groups ${what}${blocked}`, delayMs);
+  return notReady(`job ${jobId}: ${open} task group${open === 1 ? '' : 's'} ${what}${blocked}`, delayMs);
 }
 
 /** Rows of a job that runs never leave the catalog: only a restore to an older point takes them. */

@@ -74,6 +74,16 @@ export function overviewText(overview: Overview): string {
   ].join('\n');
 }
 
+/** The lines that a screen has room for; when there are more, the last one says so. */
+export function screenful(text: string, rows: number): string[] {
+  const lines = text.split('\n');
+  // A line below is left free: after a full screen the terminal would scroll.
+  const room = Math.max(1, rows - 1);
+  if (lines.length <= room) return lines;
+  const left = lines.length - room + 1;
+  return [...lines.slice(0, room - 1), colors.yellow(`and ${left} more lines: steward top --once`)];
+}
+
 function summary({ nodes, operations, heals }: Overview): string {
   const parts = [
     nodes && `${nodes.filter(({ alive }) => alive).length} of ${nodes.length} nodes alive`,

@@ -192,7 +192,7 @@ export function operationText(operation: OperationDescription): string {
   const parts = [
     details([
       ['operation', operation.operationId],
-      ['what', operation.summary],
+      ['what', operation.summary ?? firstLine(operation.currentDetails)],
       ['type', operation.workflowType],
       ['status', statusCell(operation.status)],
       ['paused', operation.paused && { text: pauseText(operation.paused), paint: colors.yellow }],
@@ -237,6 +237,11 @@ export function operationText(operation: OperationDescription): string {
     );
   }
   return parts.join('\n');
+}
+
+/** A workflow that goes on in a new run has no summary there: what it says of itself stands for it. */
+function firstLine(markdown: string | undefined): string | undefined {
+  return markdown?.split('\n', 1)[0]!.replaceAll('**', '');
 }
 
 /** `everything is paused by ann since ...: network works` */

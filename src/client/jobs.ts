@@ -110,7 +110,7 @@ export class Jobs {
       workflowType: 'runJob',
       workflowId: jobWorkflowId(jobId),
       input,
-      summary: `${input.job.env.jobMode} job ${jobId} of ${taskGroups} task groups`,
+      summary: `${input.job.env.jobMode} job ${jobId} of ${taskGroups} task group${taskGroups === 1 ? '' : 's'}`,
       details: `Runs job ${jobId}${fromSavepoint ? ' from its savepoint' : ''}. Submitted by ${this.actor}.`,
       resource: jobWorkflowId(jobId),
     });

@@ -1,4 +1,4 @@
-import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
+import type { DuckDBConnection } from '@duckdb/node-api';
 
 /** What one session of DuckDB may use. */
 export interface DuckDbBounds {
@@ -11,6 +11,8 @@ export async function withDuckDb<T>(
   bounds: DuckDbBounds,
   use: (connection: DuckDBConnection) => Promise<T>,
 ): Promise<T> {
+  // A coordinator that ingests nothing, as most do for most of the time, needs no native library of 70 MB.
+  const { DuckDBInstance } = await import('@duckdb/node-api');
   const instance = await DuckDBInstance.create(':memory:', {
     threads: String(bounds.threads),
     memory_limit: `${bounds.memoryMb}MB`,

@@ -9,6 +9,8 @@ test.each([
   [420, '0.4s'],
   [12_900, '12s'],
   [184_000, '3m 4s'],
+  [300_000, '5m'],
+  [3_600_000, '1h'],
   [7_500_000, '2h 5m'],
   [262_800_000, '3d 1h'],
 ])('%i ms are shown as %s', (ms, text) => expect(formatDuration(ms)).toBe(text));

@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
+import { screenful } from '../../src/cli/overview.js';
 import { ProgressLine, progressText } from '../../src/cli/progress.js';
 import type { OperationDescription } from '../../src/client/index.js';
 import { eventually } from '../support/eventually.js';
@@ -49,4 +50,10 @@ test('on a terminal the line is drawn over and over, and gone in the end; elsewh
       for (const frame of frames) expect(frame).toMatch(/^. removing {2}█+░+ 1\/2 /u);
     }
   }
+});
+
+test('a screen that is too small for everything says how much is missing', () => {
+  const lines = ['1', '2', '3', '4', '5'];
+  expect(screenful(lines.join('\n'), 6)).toEqual(lines);
+  expect(screenful(lines.join('\n'), 5)).toEqual(['1', '2', '3', 'and 2 more lines: steward top --once']);
 });

@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { stewardProgram } from '../../src/cli/run.js';
@@ -103,6 +105,15 @@ test('asking the coordinator alone does not load Temporal', async () => {
   });
   expect(stderr).toMatch(/LOADED/);
   expect(stderr).not.toMatch(/"@temporalio|"@opentelemetry/);
+});
+
+test('a coordinator loads DuckDB when it first ingests, not when it starts', async () => {
+  const hook = fileURLToPath(new URL('loaded-modules.cjs', import.meta.url));
+  const main = fileURLToPath(new URL('../../dist/src/coordinator/main.js', import.meta.url));
+  const started = promisify(execFile)(process.execPath, ['--require', hook, main, '--no-such-option']);
+  const { stderr } = await started.catch((failed: { readonly stderr: string }) => failed);
+  expect(stderr).toMatch(/LOADED .*"pino"/);
+  expect(stderr).not.toContain('duckdb');
 });
 
 test('where no Steward runs, one line says what to do', async () => {

@@ -5,7 +5,7 @@ import { untraced } from '../../tracing/tracing.js';
 import { withClient } from '../connection.js';
 import type { TopDocument } from '../documents.js';
 import { type ConnectionOptions, connects, example } from '../options.js';
-import { overviewText } from '../overview.js';
+import { overviewText, screenful } from '../overview.js';
 import { print } from '../terminal.js';
 
 const REFRESH_MS = 1_000;
@@ -55,9 +55,7 @@ async function live(client: StewardClient): Promise<void> {
     while (!ended.signal.aborted) {
       const overview = await Promise.race([client.overview(), aborted(ended.signal)]);
       if (overview === undefined) break;
-      const lines = overviewText(overview)
-        .split('\n')
-        .slice(0, Math.max(1, stdout.rows - 1));
+      const lines = screenful(overviewText(overview), stdout.rows);
       stdout.write(`${HOME}${lines.map((line) => `${line}${TO_END_OF_LINE}`).join('\n')}${TO_END_OF_SCREEN}`);
       await sleep(REFRESH_MS, undefined, { signal: ended.signal }).catch(() => {});
     }

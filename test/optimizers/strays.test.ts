@@ -114,7 +114,7 @@ test('what changes between two looks, or between look and release, is left alone
 
     const activities = createStrayActivities(dependencies);
     const release = { ...stray!, releaseEpoch: stray!.releaseEpoch + 1 };
-    const released = new MockActivityEnvironment().run(activities.releaseStrays, nodeId, [release]);
+    const released = new MockActivityEnvironment().run(() => activities.releaseStrays(nodeId, [release]));
     expect(await released).toBe(0);
     expect(existsSync(place(nodeId, resourceId))).toBe(true);
   } finally {

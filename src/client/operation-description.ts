@@ -71,9 +71,18 @@ export function pendingActivityFrom(
     ...(summary !== undefined && { summary }),
     state,
     attempt: raw.attempt ?? 1,
-    ...(lastFailure && { lastFailure }),
+    ...(lastFailure && { lastFailure: isOfLostWorker(raw) ? LOST_WORKER : lastFailure }),
     ...(state === 'SCHEDULED' && next && { nextAttemptAt: next.toISOString() }),
   };
+}
+
+/** Temporal's own words are `activity Heartbeat timeout`. */
+const LOST_WORKER = 'the worker that had it is not heard of any more: the next one that is free goes on';
+/** `TIMEOUT_TYPE_HEARTBEAT` */
+const HEARTBEAT = 4;
+
+function isOfLostWorker({ lastFailure }: RawPendingActivity): boolean {
+  return lastFailure?.timeoutFailureInfo?.timeoutType === HEARTBEAT;
 }
 
 /** What a worker has not taken up for this long has no worker. */

@@ -87,7 +87,7 @@ test('a node that accepted a launch that the catalog has not made is ahead of it
   expect(existsSync(place(nodeId!, resourceId))).toBe(true);
 });
 
-test('what changes between two looks, or between look and release, is left alone', async () => {
+test('what changes between two looks, or between look and release, is left alone; a pause holds releases', async () => {
   const [resource] = await steward.live('moving', 1);
   const { resourceId } = resource!;
   const nodeId = resource!.nodeId!;
@@ -114,9 +114,16 @@ test('what changes between two looks, or between look and release, is left alone
 
     const activities = createStrayActivities(dependencies);
     const release = { ...stray!, releaseEpoch: stray!.releaseEpoch + 1 };
-    const released = new MockActivityEnvironment().run(() => activities.releaseStrays(nodeId, [release]));
-    expect(await released).toBe(0);
+    const releases = () =>
+      new MockActivityEnvironment().run(() => activities.releaseStrays(nodeId, [release]));
+    expect(await releases()).toBe(0);
     expect(existsSync(place(nodeId, resourceId))).toBe(true);
+
+    await steward.client.operations.pause(undefined, 'the disks are looked at');
+    await expect(releases()).rejects.toThrow(
+      `${nodeId}: releases of stray optimizers: BLOCKED: PAUSED with everything by tester: the disks are looked at`,
+    );
+    await steward.client.operations.resume(undefined);
   } finally {
     await setNode(resourceId, nodeId);
     clients.close();

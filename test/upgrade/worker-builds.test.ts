@@ -1,4 +1,7 @@
+import { randomUUID } from 'node:crypto';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { forgetProcess, livingBuilds, tellProcess } from '../../src/catalog/processes.js';
 import type { Builds } from '../../src/client/index.js';
 import { steward as run } from '../cli/steward-command.js';
 import { eventually } from '../support/eventually.js';
@@ -116,6 +119,33 @@ test('a build that is left by all its workers is told of, and followed by one th
   await eventually('it is told as current', async () => (await build(first))?.state === 'CURRENT');
   expect(await build(first)).toMatchObject({ state: 'CURRENT', workers: 1 });
 }, 90_000);
+
+test('a build lives as long as a worker of it tells of itself, and in its own deployment alone', async () => {
+  const { catalog } = steward;
+  const worker = {
+    kind: 'worker',
+    version: '0.0.0',
+    host: 'elsewhere',
+    pid: 1,
+    taskQueue: 'steward',
+    nodeTimeoutMs: 15_000,
+  } as const;
+  const killed = randomUUID();
+  await tellProcess(catalog, {
+    ...worker,
+    processId: killed,
+    build: { deployment: 'kills', buildId: 'killed' },
+  });
+  expect(await livingBuilds(catalog, 'kills')).toEqual(['killed']);
+  expect(await livingBuilds(catalog, DEPLOYMENT.STEWARD_WORKER_DEPLOYMENT)).not.toContain('killed');
+  await catalog
+    .updateTable('control_process')
+    .set({ last_seen: sql<Date>`now() - interval '16 seconds'` })
+    .where('process_id', '=', killed)
+    .execute();
+  expect(await livingBuilds(catalog, 'kills')).toEqual([]);
+  await forgetProcess(catalog, killed);
+});
 
 test('an open workflow that is pinned to a build without workers is told of', async () => {
   const { buildId: first } = steward.worker.ready as unknown as { buildId: string };

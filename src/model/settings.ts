@@ -9,7 +9,10 @@ import { type ListenAddress, readListenAddress } from './listen-address.js';
  */
 const settingsSchema = z.object({
   /** PostgreSQL that holds the catalog; or a file that holds the URL, in DATABASE_URL_FILE. */
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
+  DATABASE_URL: z.url({
+    protocol: /^postgres(ql)?$/,
+    error: 'expected the URL of PostgreSQL, postgresql://..., or a file that holds it in DATABASE_URL_FILE',
+  }),
   STEWARD_TASK_QUEUE: z.string().min(1).default('steward'),
   /** Deadline of one call to a node. A time-out means unknown (I1), so it may be short. */
   STEWARD_RPC_DEADLINE_MS: milliseconds(2_000),

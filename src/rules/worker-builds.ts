@@ -30,3 +30,15 @@ export function succession(own: string, { current, known, living }: KnownBuilds)
   if (newest !== own) return undefined;
   return current === undefined ? 'FIRST' : 'ABANDONED';
 }
+
+/** The last worker of a build that is restarted is back by then. */
+const ABANDONED_LOOKS = 3;
+
+/** Whether a look is acted upon, and how many in a row, this one included, found the current build abandoned. */
+export function patience(
+  looksBefore: number,
+  because: Succession | undefined,
+): { readonly looks: number; readonly acts: boolean } {
+  const looks = because === 'ABANDONED' ? looksBefore + 1 : 0;
+  return { looks, acts: because === 'FIRST' || looks >= ABANDONED_LOOKS };
+}

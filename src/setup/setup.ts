@@ -7,7 +7,7 @@ import { Credentials } from '../rpc/credentials.js';
 import { NodeClients } from '../rpc/node-clients.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { Payloads } from '../temporal/payloads.js';
-import { reaching } from '../temporal/reaching.js';
+import { NotTrusted, reaching } from '../temporal/reaching.js';
 import { ensureSchedules } from '../temporal/schedules.js';
 import { ensureSearchAttributes } from '../temporal/search-attributes.js';
 import { catchUpWithNodes, type Restored } from './after-restore.js';
@@ -44,7 +44,14 @@ export async function setUp(options: { readonly afterRestore: boolean }): Promis
   const { connectionOptions, namespace } = temporalConfig();
   const connection = await reaching(connectionOptions, () =>
     Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_TIMEOUT }),
-  );
+  ).catch((error: unknown) => {
+    if (error instanceof NotTrusted) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(
+      `no connection to Temporal at ${connectionOptions.address ?? '127.0.0.1:7233'}: ${reason}`,
+      { cause: error },
+    );
+  });
   const catalog = openCatalog(settings, { name: 'steward-setup', connections: 2 });
   try {
     const client = new Client({ connection, namespace, dataConverter: payloads.ofOnlooker });

@@ -3,14 +3,12 @@ import type { Client } from '@temporalio/client';
 import type { Catalog } from '../catalog/catalog.js';
 import { livingBuilds } from '../catalog/processes.js';
 import type { Logger } from '../log.js';
-import { succession, type WorkerBuild } from '../rules/worker-builds.js';
+import { patience, succession, type WorkerBuild } from '../rules/worker-builds.js';
 import { findDeployment, makeCurrent } from '../temporal/worker-deployments.js';
 
 /** Until some build is current: operations wait for that. */
 const FIRST_LOOK_MS = 250;
 const LOOK_MS = 5_000;
-/** The last worker of a build that is restarted is back by then. */
-const ABANDONED_LOOKS = 3;
 
 /**
  * Sees to it that no work waits because the build that Temporal gives it to has no worker: makes the worker's own build
@@ -60,9 +58,9 @@ export class BuildSuccession {
     const { current, token } = found;
     const living = await livingBuilds(this.catalog, deployment);
     const because = succession(buildId, { current, known, living });
-    this.#abandonedLooks = because === 'ABANDONED' ? this.#abandonedLooks + 1 : 0;
-    if (because === undefined) return current !== undefined;
-    if (because === 'ABANDONED' && this.#abandonedLooks < ABANDONED_LOOKS) return true;
+    const { looks, acts } = patience(this.#abandonedLooks, because);
+    this.#abandonedLooks = looks;
+    if (!acts) return current !== undefined;
     if (await makeCurrent(this.client, deployment, buildId, { identity: this.identity, token })) {
       const message = because === 'FIRST' ? 'the first build' : 'no worker of the current build is left';
       this.log.warn({ deployment, build: buildId, before: current }, `${message}: this one is current now`);

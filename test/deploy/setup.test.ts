@@ -43,6 +43,8 @@ test('setup says what is wrong with a server that it cannot use', async () => {
   });
   expect(code).toBe(1);
   expect(stderr).toMatch(/DATABASE_URL_FILE: \/nonexistent\/database-url cannot be read/);
+  const without = await command(['setup'], { env: { TEMPORAL_ADDRESS: '127.0.0.1:1' } });
+  expect(without.stderr).toContain('wrong environment: DATABASE_URL: expected the URL of PostgreSQL');
 });
 
 test('after a restore to an older point the blockers end, nothing is deleted, and what differs is told', async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type KnownBuilds, succession } from '../../src/rules/worker-builds.js';
+import { type KnownBuilds, patience, succession } from '../../src/rules/worker-builds.js';
 
 test.each<[string, KnownBuilds, ReturnType<typeof succession>]>([
   ['nothing is current', { current: undefined, known: ['b'], living: ['b'] }, 'FIRST'],
@@ -29,4 +29,24 @@ test.each<[string, KnownBuilds, ReturnType<typeof succession>]>([
   ['it has not told of itself yet', { current: 'a', known: ['a', 'b'], living: [] }, 'ABANDONED'],
 ])('a worker of build b, where %s', (_, builds, expected) => {
   expect(succession('b', builds)).toBe(expected);
+});
+
+test('an abandoned build is followed at the third look in a row, and none at once but where nothing is current', () => {
+  const seen = [
+    'ABANDONED',
+    'ABANDONED',
+    undefined,
+    'ABANDONED',
+    'ABANDONED',
+    'ABANDONED',
+    'ABANDONED',
+    'FIRST',
+  ] as const;
+  let looks = 0;
+  const acts = seen.map((because) => {
+    const verdict = patience(looks, because);
+    looks = verdict.looks;
+    return verdict.acts;
+  });
+  expect(acts).toEqual([false, false, false, false, false, true, true, true]);
 });

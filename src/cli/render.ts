@@ -241,7 +241,7 @@ export function operationText(operation: OperationDescription): string {
 
 /** A workflow that goes on in a new run has no summary there: what it says of itself stands for it. */
 function firstLine(markdown: string | undefined): string | undefined {
-  return markdown?.split('\n', 1)[0]!.replaceAll('**', '');
+  return markdown?.split('\n', 1)[0]?.replaceAll('**', '');
 }
 
 /** `everything is paused by ann since ...: network works` */

@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { screenful } from '../../src/cli/overview.js';
 import { ProgressLine, progressText } from '../../src/cli/progress.js';
+import { operationText } from '../../src/cli/render.js';
 import type { OperationDescription } from '../../src/client/index.js';
 import { eventually } from '../support/eventually.js';
 
@@ -56,4 +57,14 @@ test('a screen that is too small for everything says how much is missing', () =>
   const lines = ['1', '2', '3', '4', '5'];
   expect(screenful(lines.join('\n'), 6)).toEqual(lines);
   expect(screenful(lines.join('\n'), 5)).toEqual(['1', '2', '3', 'and 2 more lines: steward top --once']);
+});
+
+test('an operation without a summary says what it is by the first line of its details', () => {
+  const currentDetails = 'Optimizer group **nightly**: 2 optimizers\n\n| resource | state |';
+  expect(operationText({ ...RUNNING, currentDetails })).toMatch(
+    /^what {7}Optimizer group nightly: 2 optimizers$/m,
+  );
+  expect(operationText({ ...RUNNING, summary: 'keep group nightly', currentDetails })).toMatch(
+    /^what {7}keep group nightly$/m,
+  );
 });

@@ -57,14 +57,15 @@ async function startSuccessors(input: CreateRegionGroupsInput, closing: Creation
   const from = thisHolder();
   const successor = { from, actor: input.actor };
   // Named after this chain, so that a creation that is driven on hands over to a successor of its own.
-  const name = `database/${input.database}/create/${input.request}/${recordedNameOfRun(from.firstRunId)}`;
+  const name = () =>
+    `database/${input.database}/create/${input.request}/${recordedNameOfRun(from.firstRunId)}`;
   if (closing.incomplete > 0) {
     const missing: RecreateMissingReplicasInput = { ...successor, database: input.database };
-    await startDetached('recreateMissingReplicas', `${name}/recreate`, missing);
+    await startDetached('recreateMissingReplicas', `${name()}/recreate`, missing);
   }
   if (closing.withoutQuorum > 0) {
     const teardown: RemoveRegionGroupsInput = successor;
-    await startDetached('removeRegionGroups', `${name}/teardown`, teardown);
+    await startDetached('removeRegionGroups', `${name()}/teardown`, teardown);
   }
 }
 

@@ -21,7 +21,7 @@ export function bytesOf({ metadata, data }: Payload): Uint8Array {
 
 /** Skips what it does not know. Throws when these are no such bytes. */
 export function payloadOf(bytes: Uint8Array): Payload {
-  const metadata: Record<string, Uint8Array> = {};
+  const metadata: [key: string, value: Uint8Array][] = [];
   let data: Uint8Array | undefined;
   eachField(new BinaryReader(bytes), (field, reader) => {
     if (field === DATA) data = reader.bytes();
@@ -34,11 +34,12 @@ export function payloadOf(bytes: Uint8Array): Payload {
         else return false;
         return true;
       });
-      metadata[key] = value;
+      metadata.push([key, value]);
     } else return false;
     return true;
   });
-  return { metadata, ...(data && { data }) };
+  // Not by assignment: `__proto__` is a key like any other.
+  return { metadata: Object.fromEntries(metadata), ...(data && { data }) };
 }
 
 /** @param take reads the field, and answers whether it did */

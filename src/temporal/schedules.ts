@@ -1,5 +1,6 @@
 import {
   type Client,
+  isGrpcDeadlineError,
   ScheduleAlreadyRunning,
   type ScheduleOptions,
   ScheduleOverlapPolicy,
@@ -27,6 +28,7 @@ export type StewardSchedule = { readonly scheduleId: string; readonly everyMs: n
 );
 
 const MINUTE_MS = 60_000;
+const ATTEMPTS = 4;
 
 /** Every schedule that Steward keeps, with its defaults. */
 export const SCHEDULES: readonly StewardSchedule[] = [
@@ -76,17 +78,34 @@ export async function ensureSchedules(client: Client, taskQueue: string): Promis
   const created: string[] = [];
   for (const schedule of SCHEDULES) {
     const wanted = options(schedule, taskQueue);
-    try {
-      await client.schedule.create(wanted);
-      created.push(schedule.scheduleId);
-    } catch (error) {
-      if (!(error instanceof ScheduleAlreadyRunning)) throw error;
-      const handle = client.schedule.getHandle(schedule.scheduleId);
-      // `update` unpauses unless the state is passed back.
-      await handle.update(({ state }) => ({ ...wanted, state }));
-    }
+    if (await inTime(() => ensureSchedule(client, wanted))) created.push(schedule.scheduleId);
   }
   return created;
+}
+
+/** Whether it was created. */
+async function ensureSchedule(client: Client, wanted: ReturnType<typeof options>): Promise<boolean> {
+  try {
+    await client.schedule.create(wanted);
+    return true;
+  } catch (error) {
+    if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+    const handle = client.schedule.getHandle(wanted.scheduleId);
+    // `update` unpauses unless the state is passed back.
+    await handle.update(({ state }) => ({ ...wanted, state }));
+    return false;
+  }
+}
+
+/** Asks again what a server that has just started, or is busy, did not answer in its own time. */
+async function inTime<T>(ask: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (attempt === ATTEMPTS || !isGrpcDeadlineError(error)) throw error;
+    }
+  }
 }
 
 function options({ scheduleId, workflowType, everyMs, input }: StewardSchedule, taskQueue: string) {

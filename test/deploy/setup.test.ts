@@ -1,5 +1,7 @@
+import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
 import { afterEach, expect, test } from 'vitest';
 import type { SetUp } from '../../src/setup/setup.js';
+import { ensureSchedules } from '../../src/temporal/schedules.js';
 import { steward as command } from '../cli/steward-command.js';
 import { openTestCatalog } from '../support/catalog.js';
 import { createDatabase } from '../support/database.js';
@@ -8,6 +10,9 @@ import { type Steward, startSteward } from '../support/steward.js';
 import { startTemporal } from '../support/temporal.js';
 import { backUpCatalog } from './catalog-backup.js';
 
+type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
+
+const DEADLINE_EXCEEDED = 4;
 const cleanUps: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
@@ -35,6 +40,12 @@ test('setup prepares an empty Temporal and an empty catalog, once', async () => 
   const catalog = openTestCatalog(database.url, 1);
   cleanUps.unshift(() => catalog.destroy());
   expect(await catalog.selectFrom('catalog').select('id').execute()).toHaveLength(1);
+
+  // As a server does that has just started: the worker waits for it, and does not end.
+  const late = await connectionThatIsLate(temporal.address, 'DescribeSchedule', 2);
+  cleanUps.push(() => late.connection.close());
+  expect(await ensureSchedules(new Client({ connection: late.connection }), 'steward')).toEqual([]);
+  expect(late.answersLeft()).toBe(0);
 });
 
 test('setup says what is wrong with a server that it cannot use', async () => {
@@ -141,4 +152,23 @@ const NODES = ['node-1', 'node-2', 'node-3'];
 
 async function sweep(steward: Steward) {
   return (await steward.client.sweeps.run({ gracePeriodMs: 0 })).result();
+}
+
+/** Of so many calls of a method the answer does not come in the server's own time. */
+async function connectionThatIsLate(address: string, method: string, times: number) {
+  let left = times;
+  const interceptor: Interceptor = (options, nextCall) => {
+    const call = nextCall(options) as ReturnType<Interceptor>;
+    if (!options.method_definition.path.endsWith(`/${method}`) || left === 0) return call;
+    left -= 1;
+    const start = call.start.bind(call);
+    call.start = (metadata, listener) =>
+      start(metadata, {
+        ...listener,
+        onReceiveStatus: (status) => listener?.onReceiveStatus?.({ ...status, code: DEADLINE_EXCEEDED }),
+      });
+    return call;
+  };
+  const connection = await Connection.connect({ address, interceptors: [interceptor] });
+  return { connection, answersLeft: () => left };
 }

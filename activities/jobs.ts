@@ -5,6 +5,7 @@ import { judgeJob, oweCancels, settleEnding, stopJob } from '../src/catalog/jobs
 import { type JobKey, type JobStanding, readJob } from '../src/catalog/jobs/rows.js';
 import { type NoPlace, scheduleJob, settleDeployment } from '../src/catalog/jobs/scheduling.js';
 import { purgeJob } from '../src/catalog/jobs/tombstones.js';
+import { counted } from '../src/rules/counted.js';
 import type { RunJobInput } from '../src/rules/job-input.js';
 import { notReady } from './not-ready.js';
 import { holdWhilePaused } from './pauses.js';
@@ -105,7 +106,7 @@ function whyNoPlace({ taskGroups, nodes, taken, places }: NoPlace): string {
 function stillOpen({ jobId }: JobKey, what: string, report: PassReport | undefined): ApplicationFailure {
   const { open = 0, blockers = [], delayMs = 200 } = report ?? {};
   const blocked = blockers.length > 0 ? `: BLOCKED: ${blockers.join('; ')}` : '';
-  return notReady(`job ${jobId}: ${open} task group${open === 1 ? '' : 's'} ${what}${blocked}`, delayMs);
+  return notReady(`job ${jobId}: ${counted(open, 'task group')} ${what}${blocked}`, delayMs);
 }
 
 /** Rows of a job that runs never leave the catalog: only a restore to an older point takes them. */

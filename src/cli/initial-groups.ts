@@ -1,6 +1,6 @@
 import type { CreationResult, Ended, OperationHandle, RegionKind, StewardClient } from '../client/index.js';
+import { counted } from '../rules/counted.js';
 import type { PlannedRegionGroup } from './documents.js';
-import { counted } from './words.js';
 
 /** The region groups that a database gets with its creation. */
 export interface InitialGroups {

@@ -1,9 +1,9 @@
 import type { OptimizerGroupDescription, OptimizerResource, OrphanResource } from '../client/index.js';
+import { counted } from '../rules/counted.js';
 import { formatDuration } from './duration.js';
 import { details, listing, section } from './render.js';
 import type { Cell } from './table.js';
 import { colors } from './terminal.js';
-import { counted } from './words.js';
 
 /** A group as people see it. */
 export function optimizerGroupText(group: OptimizerGroupDescription): string {

@@ -1,5 +1,5 @@
 import type { HealResult, JobSweepResult, Planning, SweepResult, TableSweep } from '../client/index.js';
-import { counted } from './words.js';
+import { counted } from '../rules/counted.js';
 
 /** What a scheduled run did, in one line, by the result of its workflow. */
 export function didText(workflowType: string, result: unknown): string {

@@ -5,6 +5,7 @@ import type { JobEnd, JobResult } from '../../workflows/jobs/run-job.js';
 import type { JobSweepResult } from '../../workflows/jobs/sweep-jobs.js';
 import type { Job as JobMessage } from '../rpc/gen/steward/coordinator/v1/jobs_pb.js';
 import { JOB_ID } from '../rules/bounds.js';
+import { counted } from '../rules/counted.js';
 import { text } from '../rules/input.js';
 import { jobWorkflowId } from '../rules/job-ids.js';
 import { runJobInput } from '../rules/job-input.js';
@@ -110,7 +111,7 @@ export class Jobs {
       workflowType: 'runJob',
       workflowId: jobWorkflowId(jobId),
       input,
-      summary: `${input.job.env.jobMode} job ${jobId} of ${taskGroups} task group${taskGroups === 1 ? '' : 's'}`,
+      summary: `${input.job.env.jobMode} job ${jobId} of ${counted(taskGroups, 'task group')}`,
       details: `Runs job ${jobId}${fromSavepoint ? ' from its savepoint' : ''}. Submitted by ${this.actor}.`,
       resource: jobWorkflowId(jobId),
     });

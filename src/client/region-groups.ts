@@ -3,6 +3,7 @@ import type { CreationResult } from '../../workflows/regions/create-region-group
 import type { RecreationResult } from '../../workflows/regions/recreate-missing-replicas.js';
 import type { RemovalResult } from '../../workflows/regions/remove-region-groups.js';
 import { MAX_ID, NODE_NAME } from '../rules/bounds.js';
+import { counted } from '../rules/counted.js';
 import {
   type CreateRegionGroupsInput,
   createRegionGroupsInput,
@@ -258,8 +259,4 @@ function listed(groups: readonly number[]): string {
   const shown = groups.slice(0, LISTED).join(', ');
   const more = groups.length > LISTED ? ` and ${groups.length - LISTED} more` : '';
   return `region ${groups.length === 1 ? 'group' : 'groups'} ${shown}${more}`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }

@@ -1,3 +1,5 @@
+import { counted } from './counted.js';
+
 /** What one pass over a holder's open operations on a node found. Pure: the reconciling activity fills it in. */
 export interface NodeReport {
   readonly nodeId: string;
@@ -42,7 +44,7 @@ export function describeReport(report: NodeReport): string {
   }
   const blockers = blockersOf(report);
   if (blockers.length > 0) parts.push(`BLOCKED: ${blockers.join('; ')}`);
-  return `${report.nodeId}: ${open} ${report.verb}${open === 1 ? '' : 's'} open: ${parts.join(', ')}`;
+  return `${report.nodeId}: ${counted(open, report.verb)} open: ${parts.join(', ')}`;
 }
 
 /** What keeps the operations from ending, each named once with how many it keeps. */

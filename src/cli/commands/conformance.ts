@@ -3,13 +3,13 @@ import type { Command } from 'commander';
 import type { Check } from '../../conformance/check.js';
 import type { CheckReport, ConformanceReport } from '../../conformance/report.js';
 import type { Credentials } from '../../rpc/credentials.js';
+import { counted } from '../../rules/counted.js';
 import type { ChecksDocument } from '../documents.js';
 import { formatDuration } from '../duration.js';
 import { UsageError } from '../failure.js';
 import { example, type OutputOptions, outputs } from '../options.js';
 import { details, section } from '../render.js';
 import { clean, colors, print } from '../terminal.js';
-import { counted } from '../words.js';
 
 interface ConformanceCommandOptions extends OutputOptions {
   readonly target?: string;

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { StewardClient } from '../../client/index.js';
 import { MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../../rules/bounds.js';
+import { counted } from '../../rules/counted.js';
 import { destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
@@ -24,7 +25,7 @@ import {
 import { details, holderText, listing, planTable, regionGroupTable } from '../render.js';
 import { print } from '../terminal.js';
 import { operationEnd, waitFor } from '../wait.js';
-import { counted, lookAgain } from '../words.js';
+import { lookAgain } from '../words.js';
 
 const DEFAULT_REPLICATION = 3;
 

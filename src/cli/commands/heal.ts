@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { HealBreaker, HealResult, HealStatus, StewardClient } from '../../client/index.js';
+import { counted } from '../../rules/counted.js';
 import { DEFAULT_GRACES } from '../../rules/stuck.js';
 import { withClient } from '../connection.js';
 import type {
@@ -22,7 +23,7 @@ import { details, listing } from '../render.js';
 import type { Cell } from '../table.js';
 import { colors, print } from '../terminal.js';
 import { operationEnd, waitFor } from '../wait.js';
-import { counted, lookAgain } from '../words.js';
+import { lookAgain } from '../words.js';
 
 interface HealRunOptions extends WaitingOptions {
   readonly mode: 'observe' | 'repair';

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { JobDescription, JobEnd, JobStatus, StewardClient } from '../../client/index.js';
 import { JOB_ID } from '../../rules/bounds.js';
+import { counted } from '../../rules/counted.js';
 import { jobWorkflowId } from '../../rules/job-ids.js';
 import type { JobSpec } from '../../rules/job-spec.js';
 import { isJobOver } from '../../rules/job-states.js';
@@ -30,7 +31,6 @@ import { details, listing, section } from '../render.js';
 import type { Cell } from '../table.js';
 import { colors, print } from '../terminal.js';
 import { operationEnd, waitFor } from '../wait.js';
-import { counted } from '../words.js';
 
 interface SubmitOptions extends ChangeOptions {
   readonly jobId?: string;

@@ -8,6 +8,7 @@ import type {
   StewardClient,
 } from '../../client/index.js';
 import { MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../../rules/bounds.js';
+import { counted } from '../../rules/counted.js';
 import { destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
@@ -44,7 +45,7 @@ import {
 } from '../render.js';
 import { print } from '../terminal.js';
 import { operationEnd, type Waited, waitFor } from '../wait.js';
-import { counted, groupsText, lookAgain } from '../words.js';
+import { groupsText, lookAgain } from '../words.js';
 
 const DEFAULT_REPLICATION = 3;
 

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import type { JobSweepResult, StewardClient, SweepResult } from '../../client/index.js';
+import { counted } from '../../rules/counted.js';
 import { withClient } from '../connection.js';
 import type {
   DrainPlanDocument,
@@ -13,7 +14,7 @@ import { duration, example, type WaitingOptions, waits } from '../options.js';
 import { listing } from '../render.js';
 import { print } from '../terminal.js';
 import { operationEnd, waitFor } from '../wait.js';
-import { counted, lookAgain } from '../words.js';
+import { lookAgain } from '../words.js';
 
 interface SweepOptions extends WaitingOptions {
   readonly mode: 'observe' | 'repair';

@@ -9,6 +9,7 @@ import type {
   Column as TableColumn,
   TableDescription,
 } from '../../client/index.js';
+import { counted } from '../../rules/counted.js';
 import { withClient } from '../connection.js';
 import type {
   IngestDocument,
@@ -30,7 +31,6 @@ import { details, listing, section } from '../render.js';
 import type { Cell } from '../table.js';
 import { colors, print } from '../terminal.js';
 import { operationEnd, waitFor } from '../wait.js';
-import { counted } from '../words.js';
 
 interface CreateOptions extends ChangeOptions {
   readonly group: string;

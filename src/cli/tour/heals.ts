@@ -1,5 +1,5 @@
 import type { StewardClient } from '../../client/index.js';
-import { counted } from '../words.js';
+import { counted } from '../../rules/counted.js';
 import { type Part, type Tour, until } from './part.js';
 import { fillTable, optimized, tableTour } from './tables.js';
 

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { type JobDescription, type StewardClient, StewardError } from '../../client/index.js';
 import { stewardHome } from '../../local/layout.js';
 import { projectRoot } from '../../local/project.js';
+import { counted } from '../../rules/counted.js';
 import type { JobSpec } from '../../rules/job-spec.js';
 import { readJob } from '../commands/job.js';
 import { formatDuration } from '../duration.js';
-import { counted } from '../words.js';
 import { type Part, type Tour, until } from './part.js';
 
 const EXAMPLE = join(projectRoot, 'examples/jobs/orders.yaml');

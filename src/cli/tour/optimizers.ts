@@ -1,6 +1,6 @@
 import type { OptimizerGroupDescription, StewardClient } from '../../client/index.js';
+import { counted } from '../../rules/counted.js';
 import { formatDuration } from '../duration.js';
-import { counted } from '../words.js';
 import { type Part, type Tour, until } from './part.js';
 
 /** The group that the tour's optimizers and tables belong to. */

@@ -1,8 +1,8 @@
 import type { RegionGroup, StewardClient } from '../../client/index.js';
+import { counted } from '../../rules/counted.js';
 import { formatDuration } from '../duration.js';
 import { type InitialGroups, startInitialGroups } from '../initial-groups.js';
 import { regionGroupTable } from '../render.js';
-import { counted } from '../words.js';
 import { type Part, type Tour, until } from './part.js';
 
 const DATABASE = 'demo';

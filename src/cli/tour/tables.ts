@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StewardClient, TableDescription } from '../../client/index.js';
 import { stewardHome } from '../../local/layout.js';
-import { counted } from '../words.js';
+import { counted } from '../../rules/counted.js';
 import { TOUR_GROUP } from './optimizers.js';
 import { type Tour, until } from './part.js';
 

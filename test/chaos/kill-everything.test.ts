@@ -14,7 +14,7 @@ const EVENTS_OF_AN_ACTIVITY = 6;
 
 let steward: Steward;
 beforeAll(async () => {
-  steward = await startSteward({ ownPostgres: true, ownTemporalDb: true });
+  steward = await startSteward({ schedules: true, ownPostgres: true, ownTemporalDb: true });
   await steward.nodesAlive();
 }, 120_000);
 afterEach(async () => {

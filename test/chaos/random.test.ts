@@ -20,6 +20,7 @@ const FAIR_ENDS = ['HELD', 'REJECTED', 'NOT_FOUND', 'ALREADY_EXISTS', 'INCOMPLET
 let steward: Steward;
 beforeAll(async () => {
   steward = await startSteward({
+    schedules: true,
     nodes: NODES.length,
     workerEnv: {
       STEWARD_RPC_DEADLINE_MS: '300',

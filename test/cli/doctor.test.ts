@@ -18,7 +18,7 @@ interface Finding {
 
 let steward: Steward;
 beforeAll(async () => {
-  steward = await startSteward();
+  steward = await startSteward({ schedules: true });
   await steward.nodesAlive();
 }, 120_000);
 afterAll(() => steward.stop());

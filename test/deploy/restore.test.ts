@@ -144,8 +144,6 @@ async function start(): Promise<void> {
     coordinatorEnv: { ...PATIENT, STEWARD_POLL_INTERVAL_MS: '50' },
   });
   cleanUps.push(() => steward.stop());
-  for (const { scheduleId } of await steward.client.schedules.list())
-    await steward.client.schedules.pause(scheduleId, 'the test says when');
   await steward.nodesAlive();
 }
 

@@ -59,7 +59,10 @@ test('setup says what is wrong with a server that it cannot use', async () => {
 });
 
 test('after a restore to an older point the blockers end, nothing is deleted, and what differs is told', async () => {
-  const steward = await startSteward({ workerEnv: { STEWARD_CREATION_TIMEOUT_MS: '600000' } });
+  const steward = await startSteward({
+    schedules: true,
+    workerEnv: { STEWARD_CREATION_TIMEOUT_MS: '600000' },
+  });
   cleanUps.push(() => steward.stop());
   const env = { TEMPORAL_ADDRESS: steward.temporalAddress, DATABASE_URL: steward.databaseUrl };
   const [kept, removedLater] = (await steward.database('before', 2)) as [number, number];

@@ -81,9 +81,6 @@ export async function startKeeperSteward(options: ClusterOptions = {}): Promise<
       ...options.coordinatorEnv,
     },
   });
-  for (const { scheduleId } of await steward.client.schedules.list()) {
-    await steward.client.schedules.pause(scheduleId, 'the test says when');
-  }
   await steward.nodesAlive();
   const credentials = new Credentials(readTransport({}));
   const connection = new RpcConnection(steward.coordinatorUrl, credentials, { deadlineMs: 20_000 });

@@ -19,8 +19,6 @@ beforeAll(async () => {
   // A node that is away for 2 s is not alive: what it had is launched elsewhere.
   const soon = { STEWARD_NODE_TIMEOUT_MS: '2000' };
   steward = await startKeeperSteward({ workerEnv: soon, coordinatorEnv: soon });
-  for (const { scheduleId } of await steward.client.schedules.list())
-    await steward.client.schedules.pause(scheduleId, 'the test says when');
 });
 afterAll(() => steward?.stop());
 

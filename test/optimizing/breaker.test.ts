@@ -97,7 +97,7 @@ test('schedules are ensured, listed, paused, resumed and triggered', async () =>
   const { schedules } = steward.client;
   const id = 'steward/heal-stuck-commits';
   expect((await schedules.list()).map(({ state }) => state)).not.toContain('MISSING');
-  expect(await schedules.get(id)).toMatchObject({ state: 'PAUSED', note: 'the test says when (tester)' });
+  expect(await schedules.get(id)).toMatchObject({ state: 'PAUSED', note: 'the test says when' });
   expect(await schedules.ensure()).toMatchObject({ created: [] });
   expect((await schedules.get(id)).state, 'stays paused').toBe('PAUSED');
   expect((await schedules.resume(id)).state).toBe('ACTIVE');

@@ -77,9 +77,6 @@ export async function startOptimizingSteward(options: ClusterOptions = {}): Prom
     workerEnv: { ...quick, ...options.workerEnv },
     coordinatorEnv: { ...quick, STEWARD_POLL_INTERVAL_MS: '50', ...options.coordinatorEnv },
   });
-  for (const { scheduleId } of await steward.client.schedules.list()) {
-    await steward.client.schedules.pause(scheduleId, 'the test says when');
-  }
   await steward.nodesAlive();
   const { catalog, catalogId } = steward;
   await createOptimizerGroup(catalog, {

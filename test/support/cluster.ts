@@ -1,3 +1,4 @@
+import { SCHEDULES } from '../../src/temporal/schedules.js';
 import { createDatabase, startPostgres, type TestPostgres } from './database.js';
 import { temporaryDirectory } from './guard.js';
 import { freePort } from './ports.js';
@@ -26,6 +27,11 @@ export interface ClusterOptions {
   webUi?: boolean;
   /** Events of a history from which on Temporal tells a workflow to continue as new. */
   continueAsNewAfter?: number;
+  /**
+   * Whether Steward's schedules start what they are for. They are paused by default: what begins at the full minute
+   * would be counted by whatever test runs then. A paused one can be triggered.
+   */
+  schedules?: boolean;
 }
 
 export interface NodeOptions {
@@ -108,12 +114,15 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       ...options.transportEnv,
       STEWARD_WAREHOUSE: `${directory.path}/warehouse`,
     };
-    const coordinator = await start({
-      name: 'coordinator',
-      program: 'src/coordinator/main.ts',
-      args: [`--listen=${coordinatorListen}`],
-      env: { ...common, ...options.coordinatorEnv },
-    });
+    const [coordinator] = await Promise.all([
+      start({
+        name: 'coordinator',
+        program: 'src/coordinator/main.ts',
+        args: [`--listen=${coordinatorListen}`],
+        env: { ...common, ...options.coordinatorEnv },
+      }),
+      options.schedules || pauseSchedules(temporal.client),
+    ]);
 
     const nodes = new Map<string, { process: TestProcess; url: string; directory: string }>();
     const addNode: Cluster['addNode'] = async (
@@ -172,4 +181,18 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     await stop().catch(() => {});
     throw error;
   }
+}
+
+/** Makes Steward's schedules before its worker does, which brings them to what they shall be and leaves them paused. */
+async function pauseSchedules({ schedule }: TestTemporal['client']): Promise<void> {
+  await Promise.all(
+    SCHEDULES.map(({ scheduleId, workflowType }) =>
+      schedule.create({
+        scheduleId,
+        spec: {},
+        action: { type: 'startWorkflow', workflowType, taskQueue: 'replaced' },
+        state: { paused: true, note: 'the test says when' },
+      }),
+    ),
+  );
 }

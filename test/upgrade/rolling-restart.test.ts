@@ -20,6 +20,7 @@ beforeAll(async () => {
   const coordinators = await startProxy([`127.0.0.1:${first}`, `127.0.0.1:${second}`]);
   ends.push(() => coordinators.close());
   steward = await startSteward({
+    schedules: true,
     coordinatorListen: `127.0.0.1:${first}`,
     nodeFlags: [`--coordinator=http://${coordinators.address}`],
     workerEnv: PATIENT,

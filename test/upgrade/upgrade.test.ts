@@ -15,7 +15,7 @@ let next: Awaited<ReturnType<typeof buildNextVersion>>;
 beforeAll(async () => {
   next = await buildNextVersion();
   ends.push(() => next.remove());
-  steward = await startSteward({ workerEnv: ENV, coordinatorEnv: PATIENT });
+  steward = await startSteward({ schedules: true, workerEnv: ENV, coordinatorEnv: PATIENT });
   ends.push(() => steward.stop());
 }, 180_000);
 afterAll(async () => {

@@ -1,6 +1,6 @@
 /** The typed client of Steward. {@link StewardClient} is where to begin. */
 
-export type { Planning, TableSweep } from '../../activities/optimizing.js';
+export type { Planning, TableSweep } from '../../activities/optimizing/optimizing.js';
 export type { JobEnd, JobResult } from '../../workflows/jobs/run-job.js';
 export type { JobSweepResult } from '../../workflows/jobs/sweep-jobs.js';
 export type { HealResult } from '../../workflows/optimizing/heal-stuck-commits.js';

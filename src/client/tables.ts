@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt';
-import type { Planning } from '../../activities/optimizing.js';
+import type { Planning } from '../../activities/optimizing/optimizing.js';
 import {
   type IngestRequestSchema,
   IngestStart_Format,

@@ -1,5 +1,5 @@
 import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
-import type { StartKeeper } from '../../activities/ensure-keepers.js';
+import type { StartKeeper } from '../../activities/optimizers/ensure-keepers.js';
 import { stewardActor, stewardResource } from '../../workflows/search-attributes.js';
 import { SCHEDULE_ACTOR } from '../rules/words.js';
 

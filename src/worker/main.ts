@@ -7,16 +7,16 @@ import {
   Worker,
   type WorkerDeploymentOptions,
 } from '@temporalio/worker';
-import { createEnsureKeepersActivities } from '../../activities/ensure-keepers.js';
-import { createHealActivities } from '../../activities/heal.js';
-import { createJobActivities } from '../../activities/jobs.js';
-import { createKeeperActivities } from '../../activities/keep-optimizers.js';
-import { createLegacyQueueActivities } from '../../activities/legacy-queue.js';
-import { createOptimizingActivities } from '../../activities/optimizing.js';
-import { createRegionActivities } from '../../activities/regions.js';
-import { createSweepActivities } from '../../activities/sweep.js';
-import { createSweepJobsActivities } from '../../activities/sweep-jobs.js';
-import { createStrayActivities } from '../../activities/sweep-optimizers.js';
+import { createJobActivities } from '../../activities/jobs/jobs.js';
+import { createSweepJobsActivities } from '../../activities/jobs/sweep-jobs.js';
+import { createEnsureKeepersActivities } from '../../activities/optimizers/ensure-keepers.js';
+import { createKeeperActivities } from '../../activities/optimizers/keep-optimizers.js';
+import { createStrayActivities } from '../../activities/optimizers/sweep-optimizers.js';
+import { createHealActivities } from '../../activities/optimizing/heal.js';
+import { createOptimizingActivities } from '../../activities/optimizing/optimizing.js';
+import { createLegacyQueueActivities } from '../../activities/regions/legacy-queue.js';
+import { createRegionActivities } from '../../activities/regions/regions.js';
+import { createSweepActivities } from '../../activities/regions/sweep.js';
 import { catalogId, openCatalog, requireMigrated } from '../catalog/catalog.js';
 import { ReferenceJobEngine } from '../engines/reference/jobs.js';
 import { ReferenceOptimizerEngine } from '../engines/reference/optimizers.js';

@@ -5,7 +5,7 @@ import {
   verdictOfAnswer,
   verdictOfSilence,
   verdictUnasked,
-} from '../../activities/owed-cancels.js';
+} from '../../activities/jobs/owed-cancels.js';
 import type { OwedCancel } from '../../src/catalog/jobs/cancels.js';
 import { NodeMismatch, NodeUnreachable, type OperationStatus } from '../../src/engines/nodes.js';
 

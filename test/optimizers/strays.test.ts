@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createStrayActivities, surveyOptimizers } from '../../activities/sweep-optimizers.js';
+import { createStrayActivities, surveyOptimizers } from '../../activities/optimizers/sweep-optimizers.js';
 import { findNode } from '../../src/catalog/nodes.js';
 import { setGroupSettings } from '../../src/catalog/optimizers/keeping.js';
 import { ReferenceOptimizerEngine } from '../../src/engines/reference/optimizers.js';

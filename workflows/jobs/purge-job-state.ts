@@ -1,5 +1,5 @@
 import { proxyActivities, setCurrentDetails, sleep, upsertSearchAttributes } from '@temporalio/workflow';
-import type { JobActivities } from '../../activities/jobs.js';
+import type { JobActivities } from '../../activities/jobs/jobs.js';
 import { type PurgeJobStateInput, purgeJobStateInput } from '../../src/rules/job-input.js';
 import { DURABLE_STEP } from '../activity-options.js';
 import { guarded } from '../failures.js';

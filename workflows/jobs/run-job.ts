@@ -17,7 +17,7 @@ import {
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { JobActivities } from '../../activities/jobs.js';
+import type { JobActivities } from '../../activities/jobs/jobs.js';
 import type { JobKey, JobStanding } from '../../src/catalog/jobs/rows.js';
 import { InvalidInput } from '../../src/rules/input.js';
 import { jobWorkflowId, purgeWorkflowId } from '../../src/rules/job-ids.js';

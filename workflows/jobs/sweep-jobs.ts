@@ -1,5 +1,5 @@
 import { proxyActivities, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
-import type { SweepJobsActivities } from '../../activities/sweep-jobs.js';
+import type { SweepJobsActivities } from '../../activities/jobs/sweep-jobs.js';
 import { jobWorkflowId, purgeWorkflowId } from '../../src/rules/job-ids.js';
 import {
   type PurgeJobStateInput,

@@ -1,5 +1,5 @@
 import { proxyActivities, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
-import type { EnsureKeepersActivities } from '../../activities/ensure-keepers.js';
+import type { EnsureKeepersActivities } from '../../activities/optimizers/ensure-keepers.js';
 import { ensureKeepersInput } from '../../src/rules/keeper-input.js';
 import { DURABLE_STEP } from '../activity-options.js';
 import { guarded } from '../failures.js';

@@ -6,7 +6,7 @@ import {
   setHandler,
   upsertSearchAttributes,
 } from '@temporalio/workflow';
-import type { CycleReport, KeeperActivities } from '../../activities/keep-optimizers.js';
+import type { CycleReport, KeeperActivities } from '../../activities/optimizers/keep-optimizers.js';
 import {
   type CarriedKeeper,
   type ForgetInput,

@@ -1,5 +1,5 @@
 import { proxyActivities, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
-import type { CommitResult, OptimizingActivities } from '../../activities/optimizing.js';
+import type { CommitResult, OptimizingActivities } from '../../activities/optimizing/optimizing.js';
 import { type CommitTableInput, commitTableInput } from '../../src/rules/optimizing-input.js';
 import { COMMIT } from '../activity-options.js';
 import { guarded } from '../failures.js';

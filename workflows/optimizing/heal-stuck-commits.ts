@@ -5,7 +5,7 @@ import type {
   HealActivities,
   HealedProcess,
   UnhealedProcess,
-} from '../../activities/heal.js';
+} from '../../activities/optimizing/heal.js';
 import { type HealStuckCommitsInput, healStuckCommitsInput } from '../../src/rules/optimizing-input.js';
 import { HEALED } from '../../src/rules/words.js';
 import { CATALOG_PASS } from '../activity-options.js';

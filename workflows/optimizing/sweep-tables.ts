@@ -1,5 +1,5 @@
 import { proxyActivities, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
-import type { OptimizingActivities, TableSweep } from '../../activities/optimizing.js';
+import type { OptimizingActivities, TableSweep } from '../../activities/optimizing/optimizing.js';
 import { type SweepTablesInput, sweepTablesInput } from '../../src/rules/optimizing-input.js';
 import { CATALOG_PASS } from '../activity-options.js';
 import { guarded } from '../failures.js';

@@ -1,5 +1,5 @@
 import { ApplicationFailure, upsertSearchAttributes } from '@temporalio/workflow';
-import type { RegionActivities } from '../../activities/regions.js';
+import type { RegionActivities } from '../../activities/regions/regions.js';
 import type { CreationClosing, GroupReport } from '../../src/catalog/creation.js';
 import {
   type CreateRegionGroupsInput,

@@ -5,7 +5,7 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { LegacyQueueActivities } from '../../activities/legacy-queue.js';
+import type { LegacyQueueActivities } from '../../activities/regions/legacy-queue.js';
 import { type DrainLegacyQueueInput, drainLegacyQueueInput } from '../../src/rules/input.js';
 import { planDrain } from '../../src/rules/legacy-queue.js';
 import { DURABLE_STEP, RECONCILE } from '../activity-options.js';

@@ -1,7 +1,7 @@
 import type { SearchAttributePair } from '@temporalio/common';
 import { proxyActivities, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
-import type { ReconcileVerb } from '../../activities/reconcile-regions.js';
-import type { RegionActivities } from '../../activities/regions.js';
+import type { ReconcileVerb } from '../../activities/regions/reconcile-regions.js';
+import type { RegionActivities } from '../../activities/regions/regions.js';
 import type { NodeWork } from '../../src/catalog/group-rows.js';
 import type { HolderRef } from '../../src/rules/words.js';
 import { RECONCILE } from '../activity-options.js';

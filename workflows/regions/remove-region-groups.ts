@@ -1,5 +1,5 @@
 import { upsertSearchAttributes } from '@temporalio/workflow';
-import type { RegionActivities } from '../../activities/regions.js';
+import type { RegionActivities } from '../../activities/regions/regions.js';
 import { type RemoveRegionGroupsInput, removeRegionGroupsInput } from '../../src/rules/input.js';
 import type { Holder } from '../../src/rules/words.js';
 import { grantedOrFail, guarded } from '../failures.js';

@@ -4,8 +4,8 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { NodeSurvey, SweepActivities } from '../../activities/sweep.js';
-import type { StrayActivities } from '../../activities/sweep-optimizers.js';
+import type { StrayActivities } from '../../activities/optimizers/sweep-optimizers.js';
+import type { NodeSurvey, SweepActivities } from '../../activities/regions/sweep.js';
 import type { StandingHolder } from '../../src/catalog/sightings.js';
 import { type SweepReplicasInput, sweepReplicasInput } from '../../src/rules/input.js';
 import { DURABLE_STEP, RECONCILE } from '../activity-options.js';

@@ -1,23 +1,23 @@
-import type { Catalog } from '../src/catalog/catalog.js';
-import { findNode } from '../src/catalog/nodes.js';
-import { type Breaker, moveBreaker, readBreaker } from '../src/catalog/optimizing/breaker.js';
-import { completeTask } from '../src/catalog/optimizing/completion.js';
-import type { TaskAttempt } from '../src/catalog/optimizing/handing-out.js';
-import { awaitsCommit, replanTask } from '../src/catalog/optimizing/healing.js';
-import { settleProcess } from '../src/catalog/optimizing/settling.js';
+import type { Catalog } from '../../src/catalog/catalog.js';
+import { findNode } from '../../src/catalog/nodes.js';
+import { type Breaker, moveBreaker, readBreaker } from '../../src/catalog/optimizing/breaker.js';
+import { completeTask } from '../../src/catalog/optimizing/completion.js';
+import type { TaskAttempt } from '../../src/catalog/optimizing/handing-out.js';
+import { awaitsCommit, replanTask } from '../../src/catalog/optimizing/healing.js';
+import { settleProcess } from '../../src/catalog/optimizing/settling.js';
 import {
   countRunning,
   type FoundAnomaly,
   findAnomalies,
   findStuck,
   type StuckTask,
-} from '../src/catalog/optimizing/stuck.js';
-import { NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
-import type { OptimizerEngine, TaskAnswer } from '../src/engines/optimizers.js';
-import type { Logger } from '../src/log.js';
-import { countCycle, countHeal } from '../src/metrics/heals.js';
-import type { HealStuckCommitsInput } from '../src/rules/optimizing-input.js';
-import type { ProcessState, TableStatus } from '../src/rules/optimizing-states.js';
+} from '../../src/catalog/optimizing/stuck.js';
+import { NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import type { OptimizerEngine, TaskAnswer } from '../../src/engines/optimizers.js';
+import type { Logger } from '../../src/log.js';
+import { countCycle, countHeal } from '../../src/metrics/heals.js';
+import type { HealStuckCommitsInput } from '../../src/rules/optimizing-input.js';
+import type { ProcessState, TableStatus } from '../../src/rules/optimizing-states.js';
 import {
   type BreakerState,
   isOptimizing,
@@ -27,11 +27,11 @@ import {
   type Shape,
   shapeOfProcess,
   type TaskVerdict,
-} from '../src/rules/stuck.js';
-import type { CommitRef } from '../src/temporal/commit-table.js';
-import { eachOf } from './each-of.js';
-import { heartbeating } from './heartbeating.js';
-import { holdWhilePaused } from './pauses.js';
+} from '../../src/rules/stuck.js';
+import type { CommitRef } from '../../src/temporal/commit-table.js';
+import { eachOf } from '../each-of.js';
+import { heartbeating } from '../heartbeating.js';
+import { holdWhilePaused } from '../pauses.js';
 
 export interface HealDependencies {
   readonly catalog: Catalog;

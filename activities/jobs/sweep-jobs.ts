@@ -1,14 +1,14 @@
 import { heartbeat } from '@temporalio/activity';
-import { type OwedCancel, owedCancels, recordCancel } from '../src/catalog/jobs/cancels.js';
-import type { JobKey } from '../src/catalog/jobs/rows.js';
+import { type OwedCancel, owedCancels, recordCancel } from '../../src/catalog/jobs/cancels.js';
+import type { JobKey } from '../../src/catalog/jobs/rows.js';
 import {
   isStanding,
   overdueTombstones,
   type StandingJob,
   standingJobs,
-} from '../src/catalog/jobs/tombstones.js';
-import { NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
-import { jobWorkflowId, purgeWorkflowId } from '../src/rules/job-ids.js';
+} from '../../src/catalog/jobs/tombstones.js';
+import { NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import { jobWorkflowId, purgeWorkflowId } from '../../src/rules/job-ids.js';
 import { type CancelVerdict, cancelOperation, verdictOfAnswer, verdictUnasked } from './owed-cancels.js';
 import type { JobDependencies } from './reconcile-jobs.js';
 

@@ -1,14 +1,14 @@
 import { heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import { claimJob } from '../src/catalog/jobs/claim.js';
-import { judgeJob, oweCancels, settleEnding, stopJob } from '../src/catalog/jobs/ending.js';
-import { type JobKey, type JobStanding, readJob } from '../src/catalog/jobs/rows.js';
-import { type NoPlace, scheduleJob, settleDeployment } from '../src/catalog/jobs/scheduling.js';
-import { purgeJob } from '../src/catalog/jobs/tombstones.js';
-import { counted } from '../src/rules/counted.js';
-import type { RunJobInput } from '../src/rules/job-input.js';
-import { notReady } from './not-ready.js';
-import { holdWhilePaused } from './pauses.js';
+import { claimJob } from '../../src/catalog/jobs/claim.js';
+import { judgeJob, oweCancels, settleEnding, stopJob } from '../../src/catalog/jobs/ending.js';
+import { type JobKey, type JobStanding, readJob } from '../../src/catalog/jobs/rows.js';
+import { type NoPlace, scheduleJob, settleDeployment } from '../../src/catalog/jobs/scheduling.js';
+import { purgeJob } from '../../src/catalog/jobs/tombstones.js';
+import { counted } from '../../src/rules/counted.js';
+import type { RunJobInput } from '../../src/rules/job-input.js';
+import { notReady } from '../not-ready.js';
+import { holdWhilePaused } from '../pauses.js';
 import { type JobDependencies, JobPass, type PassReport } from './reconcile-jobs.js';
 
 export type JobActivities = ReturnType<typeof createJobActivities>;

@@ -1,10 +1,15 @@
-import { listRegionGroups } from '../src/catalog/inspection.js';
-import { findNode } from '../src/catalog/nodes.js';
-import { listedOn, type MissingReplicas, openRepairs, recordLeakedByName } from '../src/catalog/sightings.js';
-import { NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
-import type { RegionOnNode } from '../src/engines/regions.js';
-import { requireNotBehind } from './catalog-behind.js';
-import { unreachable } from './not-ready.js';
+import { listRegionGroups } from '../../src/catalog/inspection.js';
+import { findNode } from '../../src/catalog/nodes.js';
+import {
+  listedOn,
+  type MissingReplicas,
+  openRepairs,
+  recordLeakedByName,
+} from '../../src/catalog/sightings.js';
+import { NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import type { RegionOnNode } from '../../src/engines/regions.js';
+import { requireNotBehind } from '../catalog-behind.js';
+import { unreachable } from '../not-ready.js';
 import { createSweepActivities, type SweepDependencies } from './sweep.js';
 
 /** What became of the deletions that a legacy queue asked of one node. */

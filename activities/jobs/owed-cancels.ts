@@ -1,7 +1,7 @@
-import type { OwedCancel } from '../src/catalog/jobs/cancels.js';
-import type { TaskGroupOperation } from '../src/engines/jobs.js';
-import { type NodeMismatch, NodeUnreachable, type OperationStatus } from '../src/engines/nodes.js';
-import { LATEST_MS, pollDelayMs } from '../src/rules/pace.js';
+import type { OwedCancel } from '../../src/catalog/jobs/cancels.js';
+import type { TaskGroupOperation } from '../../src/engines/jobs.js';
+import { type NodeMismatch, NodeUnreachable, type OperationStatus } from '../../src/engines/nodes.js';
+import { LATEST_MS, pollDelayMs } from '../../src/rules/pace.js';
 import { taskGroupOperation } from './task-group-operation.js';
 
 /** What is made of an owed cancel: of its node's answer, or of the want of one. */

@@ -1,5 +1,5 @@
-import type { Catalog } from '../src/catalog/catalog.js';
-import type { Logger } from '../src/log.js';
+import type { Catalog } from '../../src/catalog/catalog.js';
+import type { Logger } from '../../src/log.js';
 
 /** Starts the keeper of a group, or finds it running. Resolves with whether it was started now. */
 export type StartKeeper = (group: string) => Promise<boolean>;

@@ -1,7 +1,7 @@
 import { heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import type { Catalog } from '../src/catalog/catalog.js';
-import { findNode } from '../src/catalog/nodes.js';
+import type { Catalog } from '../../src/catalog/catalog.js';
+import { findNode } from '../../src/catalog/nodes.js';
 import {
   expireOptimizers,
   findGroup,
@@ -9,7 +9,7 @@ import {
   setGroupSettings,
   takeGroup,
   viewGroup,
-} from '../src/catalog/optimizers/keeping.js';
+} from '../../src/catalog/optimizers/keeping.js';
 import {
   allocateResource,
   beginRelease,
@@ -19,12 +19,12 @@ import {
   recordContainerError,
   recordStarted,
   relaunchResource,
-} from '../src/catalog/optimizers/resources.js';
-import type { Containers, OptimizerContainer, OptimizerPlace } from '../src/engines/containers.js';
-import type { Logger } from '../src/log.js';
-import { countGivenUp, countRequest, countRestart, noteOrphans } from '../src/metrics/optimizers.js';
-import type { Settings } from '../src/model/settings.js';
-import { type RestartNowInput, settingsWarnings } from '../src/rules/keeper-input.js';
+} from '../../src/catalog/optimizers/resources.js';
+import type { Containers, OptimizerContainer, OptimizerPlace } from '../../src/engines/containers.js';
+import type { Logger } from '../../src/log.js';
+import { countGivenUp, countRequest, countRestart, noteOrphans } from '../../src/metrics/optimizers.js';
+import type { Settings } from '../../src/model/settings.js';
+import { type RestartNowInput, settingsWarnings } from '../../src/rules/keeper-input.js';
 import {
   afterContainerAnswer,
   afterSkippedRestart,
@@ -32,8 +32,8 @@ import {
   type GroupSettings,
   type KeeperState,
   type KeepingAction,
-} from '../src/rules/keeping.js';
-import { ownPause, pausedText } from './pauses.js';
+} from '../../src/rules/keeping.js';
+import { ownPause, pausedText } from '../pauses.js';
 
 export interface KeeperDependencies {
   readonly catalog: Catalog;

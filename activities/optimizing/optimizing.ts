@@ -1,23 +1,23 @@
 import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import type { Catalog } from '../src/catalog/catalog.js';
-import { commitProcess } from '../src/catalog/optimizing/committing.js';
-import { duePlanning, type PlanVerdict, planTable } from '../src/catalog/optimizing/planning.js';
-import { findProcess, findTable, listTables } from '../src/catalog/optimizing/tables.js';
-import { sweepUnreferencedFiles } from '../src/catalog/optimizing/unreferenced-files.js';
-import type { Logger } from '../src/log.js';
-import type { Settings } from '../src/model/settings.js';
+import type { Catalog } from '../../src/catalog/catalog.js';
+import { commitProcess } from '../../src/catalog/optimizing/committing.js';
+import { duePlanning, type PlanVerdict, planTable } from '../../src/catalog/optimizing/planning.js';
+import { findProcess, findTable, listTables } from '../../src/catalog/optimizing/tables.js';
+import { sweepUnreferencedFiles } from '../../src/catalog/optimizing/unreferenced-files.js';
+import type { Logger } from '../../src/log.js';
+import type { Settings } from '../../src/model/settings.js';
 import type {
   CommitTableInput,
   PlanOptimizingInput,
   SweepTablesInput,
-} from '../src/rules/optimizing-input.js';
-import type { OptimizingKind } from '../src/rules/words.js';
-import type { FAILURE } from '../workflows/failures.js';
-import { eachOf } from './each-of.js';
-import { heartbeating } from './heartbeating.js';
-import { notReady } from './not-ready.js';
-import { holdWhilePaused } from './pauses.js';
+} from '../../src/rules/optimizing-input.js';
+import type { OptimizingKind } from '../../src/rules/words.js';
+import type { FAILURE } from '../../workflows/failures.js';
+import { eachOf } from '../each-of.js';
+import { heartbeating } from '../heartbeating.js';
+import { notReady } from '../not-ready.js';
+import { holdWhilePaused } from '../pauses.js';
 
 export interface OptimizingDependencies {
   readonly catalog: Catalog;

@@ -1,17 +1,17 @@
 import { heartbeat } from '@temporalio/activity';
-import type { Catalog } from '../src/catalog/catalog.js';
-import { canStartOptimizers, placedResources } from '../src/catalog/optimizers/placed.js';
-import { type EngineNode, NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
-import type { OptimizerEngine, ResourceOnNode } from '../src/engines/optimizers.js';
-import type { Logger } from '../src/log.js';
-import { SUBMIT_BATCH } from '../src/rules/bounds.js';
-import { formatOperationId, resourcePath } from '../src/rules/operation-id.js';
-import { pollDelayMs } from '../src/rules/pace.js';
-import { findStrays, launchesAhead, type Stray } from '../src/rules/sweep.js';
-import { catalogBehind } from './catalog-behind.js';
-import { requireNode } from './known-node.js';
-import { notReady } from './not-ready.js';
-import { holdWhilePaused } from './pauses.js';
+import type { Catalog } from '../../src/catalog/catalog.js';
+import { canStartOptimizers, placedResources } from '../../src/catalog/optimizers/placed.js';
+import { type EngineNode, NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import type { OptimizerEngine, ResourceOnNode } from '../../src/engines/optimizers.js';
+import type { Logger } from '../../src/log.js';
+import { SUBMIT_BATCH } from '../../src/rules/bounds.js';
+import { formatOperationId, resourcePath } from '../../src/rules/operation-id.js';
+import { pollDelayMs } from '../../src/rules/pace.js';
+import { findStrays, launchesAhead, type Stray } from '../../src/rules/sweep.js';
+import { catalogBehind } from '../catalog-behind.js';
+import { requireNode } from '../known-node.js';
+import { notReady } from '../not-ready.js';
+import { holdWhilePaused } from '../pauses.js';
 
 export interface StrayDependencies {
   readonly catalog: Catalog;

@@ -1,6 +1,6 @@
-import type { TaskGroupOperation } from '../src/engines/jobs.js';
-import type { EngineNode } from '../src/engines/nodes.js';
-import { formatOperationId, type TaskGroupLocation, taskGroupPath } from '../src/rules/operation-id.js';
+import type { TaskGroupOperation } from '../../src/engines/jobs.js';
+import type { EngineNode } from '../../src/engines/nodes.js';
+import { formatOperationId, type TaskGroupLocation, taskGroupPath } from '../../src/rules/operation-id.js';
 
 /** How an operation on a task group is named and fenced, whoever asks for it: asked again, it is the same one. */
 export function taskGroupOperation(

@@ -1,7 +1,7 @@
-import type { Catalog } from '../src/catalog/catalog.js';
-import type { HolderRow } from '../src/catalog/claims.js';
-import type { NodeAddress } from '../src/catalog/nodes.js';
-import { pauseOf } from '../src/catalog/pauses.js';
+import type { Catalog } from '../../src/catalog/catalog.js';
+import type { HolderRow } from '../../src/catalog/claims.js';
+import type { NodeAddress } from '../../src/catalog/nodes.js';
+import { pauseOf } from '../../src/catalog/pauses.js';
 import {
   type OpenReplica,
   openReplicas,
@@ -9,15 +9,15 @@ import {
   recordCreated,
   recordRemoved,
   recordUncreated,
-} from '../src/catalog/replicas.js';
-import { NodeMismatch, NodeUnreachable, type OperationStatus } from '../src/engines/nodes.js';
-import type { RegionEngine } from '../src/engines/regions.js';
-import type { Logger } from '../src/log.js';
-import { SUBMIT_BATCH } from '../src/rules/bounds.js';
-import type { NodeReport, OpenOperation } from '../src/rules/node-report.js';
-import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
-import { pollDelayMs, retryDelayMs } from '../src/rules/pace.js';
-import { PAUSED_RETRY_MS, pausedText } from './pauses.js';
+} from '../../src/catalog/replicas.js';
+import { NodeMismatch, NodeUnreachable, type OperationStatus } from '../../src/engines/nodes.js';
+import type { RegionEngine } from '../../src/engines/regions.js';
+import type { Logger } from '../../src/log.js';
+import { SUBMIT_BATCH } from '../../src/rules/bounds.js';
+import type { NodeReport, OpenOperation } from '../../src/rules/node-report.js';
+import { formatOperationId, regionPath } from '../../src/rules/operation-id.js';
+import { pollDelayMs, retryDelayMs } from '../../src/rules/pace.js';
+import { PAUSED_RETRY_MS, pausedText } from '../pauses.js';
 
 /**
  * `create`: one attempt for each replica, and unknown after a time-out. `recreate`: attempts until it is there.

@@ -6,24 +6,24 @@ import {
   findHolder,
   type HolderRow,
   type IsOpen,
-} from '../src/catalog/claims.js';
-import { claimCreation, closeCreation } from '../src/catalog/creation.js';
-import { claimDatabaseDeletion, closeDatabaseDeletion } from '../src/catalog/database-deletion.js';
-import { findNode } from '../src/catalog/nodes.js';
-import { resumedAt } from '../src/catalog/pauses.js';
-import { claimRecreation, closeRecreation, releaseRecreation } from '../src/catalog/recreation.js';
-import { claimRemoval, closeRemoval } from '../src/catalog/removal.js';
-import { openReplicas, recordUncreated } from '../src/catalog/replicas.js';
-import type { Settings } from '../src/model/settings.js';
+} from '../../src/catalog/claims.js';
+import { claimCreation, closeCreation } from '../../src/catalog/creation.js';
+import { claimDatabaseDeletion, closeDatabaseDeletion } from '../../src/catalog/database-deletion.js';
+import { findNode } from '../../src/catalog/nodes.js';
+import { resumedAt } from '../../src/catalog/pauses.js';
+import { claimRecreation, closeRecreation, releaseRecreation } from '../../src/catalog/recreation.js';
+import { claimRemoval, closeRemoval } from '../../src/catalog/removal.js';
+import { openReplicas, recordUncreated } from '../../src/catalog/replicas.js';
+import type { Settings } from '../../src/model/settings.js';
 import type {
   CreateRegionGroupsInput,
   DeleteDatabaseInput,
   RecreateMissingReplicasInput,
   RemoveRegionGroupsInput,
-} from '../src/rules/input.js';
-import { describeReport, openOperations } from '../src/rules/node-report.js';
-import type { HolderRef, RegionWorkflow } from '../src/rules/words.js';
-import { notReady } from './not-ready.js';
+} from '../../src/rules/input.js';
+import { describeReport, openOperations } from '../../src/rules/node-report.js';
+import type { HolderRef, RegionWorkflow } from '../../src/rules/words.js';
+import { notReady } from '../not-ready.js';
 import {
   nextPassMs,
   type ReconcileDependencies,

@@ -1,7 +1,7 @@
 import { heartbeat } from '@temporalio/activity';
-import type { IsOpen } from '../src/catalog/claims.js';
-import { listNodes } from '../src/catalog/nodes.js';
-import { assignAbandonedSlots } from '../src/catalog/partitions.js';
+import type { IsOpen } from '../../src/catalog/claims.js';
+import { listNodes } from '../../src/catalog/nodes.js';
+import { assignAbandonedSlots } from '../../src/catalog/partitions.js';
 import {
   claimLeaks,
   claimMissing,
@@ -16,21 +16,21 @@ import {
   recordSightings,
   type StandingHolder,
   standingHolders,
-} from '../src/catalog/sightings.js';
-import { type EngineNode, NodeMismatch, NodeUnreachable } from '../src/engines/nodes.js';
-import type { OptimizerEngine } from '../src/engines/optimizers.js';
-import type { RegionOnNode } from '../src/engines/regions.js';
-import type { Settings } from '../src/model/settings.js';
-import { SUBMIT_BATCH } from '../src/rules/bounds.js';
-import { formatOperationId, regionPath } from '../src/rules/operation-id.js';
-import { pollDelayMs } from '../src/rules/pace.js';
-import { confirmed, type Differences, findDifferences, type Stray } from '../src/rules/sweep.js';
-import { requireNotBehind } from './catalog-behind.js';
-import { requireNode } from './known-node.js';
-import { notReady } from './not-ready.js';
-import { holdWhilePaused } from './pauses.js';
+} from '../../src/catalog/sightings.js';
+import { type EngineNode, NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import type { OptimizerEngine } from '../../src/engines/optimizers.js';
+import type { RegionOnNode } from '../../src/engines/regions.js';
+import type { Settings } from '../../src/model/settings.js';
+import { SUBMIT_BATCH } from '../../src/rules/bounds.js';
+import { formatOperationId, regionPath } from '../../src/rules/operation-id.js';
+import { pollDelayMs } from '../../src/rules/pace.js';
+import { confirmed, type Differences, findDifferences, type Stray } from '../../src/rules/sweep.js';
+import { requireNotBehind } from '../catalog-behind.js';
+import { requireNode } from '../known-node.js';
+import { notReady } from '../not-ready.js';
+import { surveyOptimizers } from '../optimizers/sweep-optimizers.js';
+import { holdWhilePaused } from '../pauses.js';
 import type { ReconcileDependencies } from './reconcile-regions.js';
-import { surveyOptimizers } from './sweep-optimizers.js';
 
 export interface SweepDependencies extends ReconcileDependencies {
   readonly isOpen: IsOpen;

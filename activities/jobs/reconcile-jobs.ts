@@ -1,26 +1,31 @@
-import type { Catalog } from '../src/catalog/catalog.js';
-import { type CancelNews, type OwedCancel, owedCancels, recordCancel } from '../src/catalog/jobs/cancels.js';
-import { lastCheckpoints } from '../src/catalog/jobs/checkpoints.js';
-import type { JobKey } from '../src/catalog/jobs/rows.js';
+import type { Catalog } from '../../src/catalog/catalog.js';
+import {
+  type CancelNews,
+  type OwedCancel,
+  owedCancels,
+  recordCancel,
+} from '../../src/catalog/jobs/cancels.js';
+import { lastCheckpoints } from '../../src/catalog/jobs/checkpoints.js';
+import type { JobKey } from '../../src/catalog/jobs/rows.js';
 import {
   type PlacedTaskGroup,
   placedTaskGroups,
   recordNews,
   type TaskGroupNews,
-} from '../src/catalog/jobs/task-groups.js';
-import type { JobEngine, TaskGroupOnNode, TaskGroupOperation } from '../src/engines/jobs.js';
+} from '../../src/catalog/jobs/task-groups.js';
+import type { JobEngine, TaskGroupOnNode, TaskGroupOperation } from '../../src/engines/jobs.js';
 import {
   type EngineNode,
   NodeIncapable,
   NodeMismatch,
   NodeUnreachable,
   type OperationStatus,
-} from '../src/engines/nodes.js';
-import type { Logger } from '../src/log.js';
-import type { Settings } from '../src/model/settings.js';
-import { SUBMIT_BATCH } from '../src/rules/bounds.js';
-import type { JobSpec } from '../src/rules/job-spec.js';
-import { LATEST_MS, pollDelayMs } from '../src/rules/pace.js';
+} from '../../src/engines/nodes.js';
+import type { Logger } from '../../src/log.js';
+import type { Settings } from '../../src/model/settings.js';
+import { SUBMIT_BATCH } from '../../src/rules/bounds.js';
+import type { JobSpec } from '../../src/rules/job-spec.js';
+import { LATEST_MS, pollDelayMs } from '../../src/rules/pace.js';
 import {
   type CancelVerdict,
   cancelOperation,

@@ -4,6 +4,7 @@ import type {
   NodeLimits,
   Operation,
   OperationDescription,
+  OperationProgress,
   OperationStatus,
   Pause,
   RegionGroup,
@@ -187,6 +188,22 @@ function statusCell(status: OperationStatus): Cell {
   }
 }
 
+/** `"remove region group 3" of ann, RUNNING for 5m, 1 of 3 replicas` */
+export function runningText({
+  summary,
+  workflowType,
+  actor,
+  status,
+  startedAt,
+  progress,
+}: OperationDescription): string {
+  return [
+    `${summary === undefined ? workflowType : `"${summary}"`}${actor === undefined ? '' : ` of ${actor}`}`,
+    `${status} for ${formatDuration(Date.now() - Date.parse(startedAt))}`,
+    ...(progress === undefined ? [] : [progressText(progress)]),
+  ].join(', ');
+}
+
 export function operationText(operation: OperationDescription): string {
   const { progress, failure, supersededBy, pendingActivities, blockers } = operation;
   const parts = [
@@ -202,7 +219,7 @@ export function operationText(operation: OperationDescription): string {
       ['started', operation.startedAt],
       ['closed', operation.closedAt],
       ['took', operation.closedAt === undefined ? undefined : tookText(operation)],
-      ['progress', progress && `${progress.total - progress.open} of ${progress.total} replicas`],
+      ['progress', progress && progressText(progress)],
       ...(progress?.openByNode ?? []).map(
         ({ nodeId, replicas }) => [`  ${nodeId}`, `${replicas} open`] as const,
       ),
@@ -237,6 +254,11 @@ export function operationText(operation: OperationDescription): string {
     );
   }
   return parts.join('\n');
+}
+
+/** `1 of 3 replicas` */
+function progressText({ total, open }: OperationProgress): string {
+  return `${total - open} of ${total} replicas`;
 }
 
 /** A workflow that goes on in a new run has no summary there: what it says of itself stands for it. */

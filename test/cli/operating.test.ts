@@ -196,7 +196,10 @@ test.skipIf(!hasTerminal)(
       input: 'n\n',
       typeAfter: '[y/N]',
     });
-    expect(plain(no.shown)).toContain(`remove region group ${one} from every node? [y/N]`);
+    const all = 'replicas on node-1 node-2 node-3';
+    expect(oneLine(no.shown)).toContain(
+      `remove region group ${one} (DATA of asked, RUNNING, ${all}) from every node? [y/N]`,
+    );
     expect(plain(no.shown)).toContain('steward: not confirmed: nothing was changed');
     expect(no.code).toBe(1);
     expect((await steward.client.regionGroups.get(one!)).state).toBe('RUNNING');
@@ -212,9 +215,83 @@ test.skipIf(!hasTerminal)(
     expect(told.code).toBe(0);
     const planned = await onTerminal(['database', 'delete', 'asked', '--dry-run'], { env });
     expect(plain(planned.shown)).not.toContain('[y/N]');
+    const empty = await onTerminal(['database', 'delete', 'asked'], { env, input: '\n', typeAfter: '[y/N]' });
+    expect(oneLine(empty.shown)).toContain(
+      'delete database asked (ACTIVE) with its 0 region groups and 0 replicas, from every node? [y/N]',
+    );
+    expect(empty.code).toBe(1);
     // Nobody is there to be asked.
     const script = await cli('database delete asked');
     expect(script.stdout).toMatch(/^deleted database asked/);
   },
   60_000,
 );
+
+test.skipIf(!hasTerminal)(
+  'what is not there, or is refused anyway, is told without a question, also where yes is said beforehand',
+  async () => {
+    await steward.client.optimizerGroups.create({ name: 'bare' });
+    const [group] = await steward.database('looked', 1);
+    const lines: readonly (readonly [line: string, told: RegExp, code: number])[] = [
+      ['region-group remove 999', /region group 999 does not exist/, 2],
+      ['region-group remove 999 --yes', /region group 999 does not exist/, 2],
+      ['database delete nothing', /database nothing does not exist/, 2],
+      ['operation cancel nothing', /operation nothing does not exist/, 2],
+      ['job cancel nothing', /job nothing does not exist/, 2],
+      ['optimizer-group forget-resource bare nothing', /has no resource nothing: it has none/, 2],
+      ['optimizer-group forget-resource bare nothing --yes', /has no resource nothing: it has none/, 2],
+      ['node kill nothing', /node nothing does not exist: known are node-1/, 2],
+      ['node kill node-1', /node-1 at \S+ is no process of a local stack here/, 3],
+      [`region-group forget-replica ${group} --node node-1`, /node-1 lives/, 3],
+    ];
+    await Promise.all(
+      lines.map(async ([line, told, code]) => {
+        const { shown, code: exit } = await onTerminal(line.split(' '), {
+          env: steward.clientEnv,
+          input: 'y\n',
+          typeAfter: '[y/N]',
+        });
+        expect(oneLine(shown), line).toMatch(told);
+        expect(shown, line).not.toContain('[y/N]');
+        expect(exit, line).toBe(code);
+      }),
+    );
+  },
+  120_000,
+);
+
+test.skipIf(!hasTerminal)(
+  'whoever is asked to end an operation is told what it does, and how far it is; one that has ended has no question',
+  async () => {
+    const [group] = await steward.database('ending', 1);
+    await slow('node-1', 'delete-region', 60_000);
+    const { operationId } = await steward.client.regionGroups.remove({ groups: [group!] });
+    await eventually('node-1 alone is open', async () => {
+      const { progress } = await steward.client.operations.get(operationId);
+      return progress?.open === 1;
+    });
+    const cancel = () =>
+      onTerminal(['operation', 'cancel', operationId], {
+        env: steward.clientEnv,
+        input: 'n\n',
+        typeAfter: '[y/N]',
+      });
+    expect(oneLine((await cancel()).shown)).toMatch(
+      new RegExp(
+        `end ${operationId} early \\("remove region group ${group}".*, RUNNING for \\S+, 2 of 3 replicas\\)\\?`,
+      ),
+    );
+    await steward.clearFaults('node-1');
+    await steward.client.operations.handle(operationId).then((handle) => handle.result());
+    const over = await cancel();
+    expect(oneLine(over.shown)).toContain(`${operationId} has ended: there is nothing to cancel`);
+    expect(over.shown).not.toContain('[y/N]');
+    expect(over.code).toBe(2);
+  },
+  120_000,
+);
+
+/** What a terminal showed, without the breaks of its width. */
+function oneLine(shown: string): string {
+  return plain(shown).replaceAll('\n', ' ');
+}

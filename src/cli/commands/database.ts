@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { StewardClient } from '../../client/index.js';
 import { MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../../rules/bounds.js';
 import { counted } from '../../rules/counted.js';
-import { destroys } from '../confirm.js';
+import { confirm, type DestroyingOptions, destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
   DatabaseCreatedDocument,
@@ -34,6 +34,8 @@ interface CreateOptions extends WaitingOptions {
   readonly schemaGroups: number;
   readonly replication: number;
 }
+
+type DeleteOptions = WaitingOptions & DestroyingOptions;
 
 /** `steward database` */
 export function addDatabaseCommands(program: Command): void {
@@ -68,8 +70,7 @@ export function addDatabaseCommands(program: Command): void {
           .description('delete a database with all its region groups, from every node')
           .argument('<name>'),
       ),
-      (name) => `delete database ${name} with all its region groups, from every node`,
-    ).action((name: string, options: WaitingOptions) =>
+    ).action((name: string, options: DeleteOptions) =>
       withClient(options, (client) => deleteDatabase(client, name, options)),
     ),
     'steward database delete sales --dry-run',
@@ -162,7 +163,7 @@ async function create(client: StewardClient, name: string, options: CreateOption
   );
 }
 
-async function deleteDatabase(client: StewardClient, name: string, options: WaitingOptions): Promise<void> {
+async function deleteDatabase(client: StewardClient, name: string, options: DeleteOptions): Promise<void> {
   const database = await client.databases.get(name);
   if (options.dryRun) {
     const regionGroups = await client.regionGroups.list({ database: name });
@@ -175,6 +176,11 @@ async function deleteDatabase(client: StewardClient, name: string, options: Wait
     );
     return;
   }
+  await confirm(options, async () => {
+    const { state, schemaRegionGroups, dataRegionGroups, replicas } = database;
+    const groups = counted(schemaRegionGroups + dataRegionGroups, 'region group');
+    return `delete database ${name} (${state}) with its ${groups} and ${counted(replicas, 'replica')}, from every node`;
+  });
   const starting = client.databases.delete(name);
   const waited = await waitFor(`deleting database ${name}`, starting, options);
   const handle = await starting;

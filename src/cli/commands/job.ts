@@ -7,7 +7,7 @@ import { counted } from '../../rules/counted.js';
 import { jobWorkflowId } from '../../rules/job-ids.js';
 import type { JobSpec } from '../../rules/job-spec.js';
 import { isJobOver } from '../../rules/job-states.js';
-import { destroys } from '../confirm.js';
+import { confirm, type DestroyingOptions, destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
   JobCancelDocument,
@@ -40,7 +40,7 @@ interface SubmitOptions extends ChangeOptions {
   readonly fromSavepoint?: boolean;
 }
 
-interface CancelOptions extends ChangeOptions {
+interface CancelOptions extends ChangeOptions, DestroyingOptions {
   readonly savepoint?: boolean;
 }
 
@@ -112,7 +112,6 @@ export function addJobCommands(program: Command): void {
         undefined,
         jobId,
       ),
-      (id) => `end job ${id}`,
     )
       .option('--savepoint', 'keep where it stands, for "job submit --from-savepoint"')
       .action((id: string, options: CancelOptions) =>
@@ -158,6 +157,12 @@ async function cancel(client: StewardClient, id: string, options: CancelOptions)
     );
     return;
   }
+  await confirm(options, async () => {
+    // What the catalog does not know, or cannot be asked, has a workflow all the same.
+    const job = await client.jobs.get(id).catch(() => client.jobs.handle(id).then(() => undefined));
+    if (job !== undefined && isJobOver(job.state)) return undefined;
+    return `end job ${id}${job === undefined ? '' : ` (${aboutText(job)})`} ${savepoint ? 'with' : 'without'} a savepoint`;
+  });
   const end = await client.jobs.cancel(id, { savepoint });
   print<JobCancelDocument>(options, { end }, () => endText(end));
   const wanted = savepoint ? 'SAVEPOINT_DONE' : 'CANCELED';
@@ -320,6 +325,12 @@ function locationTable({ locations }: JobDescription): string {
     ]),
     'no task groups',
   );
+}
+
+/** `STREAMING, RUNNING for 5m, 2 task groups, 1200 rows out` */
+function aboutText({ jobMode, state, stateSince, taskGroups, rowsOut }: JobStatus): string {
+  const since = formatDuration(Date.now() - Date.parse(stateSince));
+  return `${jobMode}, ${state} for ${since}, ${counted(taskGroups, 'task group')}, ${counted(rowsOut, 'row')} out`;
 }
 
 function stateCell({ state }: JobStatus): Cell {

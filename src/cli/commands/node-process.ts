@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import type { Node } from '../../client/index.js';
 import type { ControlCommand } from '../../local/control.js';
-import { destroys } from '../confirm.js';
+import { counted } from '../../rules/counted.js';
+import { confirm, type DestroyingOptions, destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type { NodeProcessDocument } from '../documents.js';
 import { formatDuration } from '../duration.js';
@@ -10,7 +11,7 @@ import { type ChangeOptions, connects, duration, example, plans } from '../optio
 import { processText } from '../render.js';
 import { print } from '../terminal.js';
 
-interface KillOptions extends ChangeOptions {
+interface KillOptions extends ChangeOptions, DestroyingOptions {
   /** Milliseconds. */
   readonly restartAfter?: number;
 }
@@ -20,15 +21,23 @@ export function addNodeProcessCommands(node: Command): void {
   example(
     destroys(
       acts(node.command('kill').description('kill its process (SIGKILL); it stays down until it is resumed')),
-      (nodeId) => `kill the process of ${nodeId}`,
     )
       .option('--restart-after <duration>', 'start it again after this, such as 10s', duration)
       .action((nodeId: string, options: KillOptions) =>
-        control(nodeId, options, () => ({
-          action: 'kill',
-          process: nodeId,
-          ...(options.restartAfter !== undefined && { restartAfterMs: options.restartAfter }),
-        })),
+        control(
+          nodeId,
+          options,
+          () => ({
+            action: 'kill',
+            process: nodeId,
+            ...(options.restartAfter !== undefined && { restartAfterMs: options.restartAfter }),
+          }),
+          ({ replicas }, found) =>
+            confirm(options, async () => {
+              const hosted = counted(replicas, 'replica');
+              return `kill the process of ${nodeId} (${processText(found)}; it hosts ${hosted})`;
+            }),
+        ),
       ),
     'steward node kill node-2',
     'steward node kill node-2 --restart-after 10s',
@@ -73,9 +82,11 @@ async function control(
   nodeId: string,
   options: ChangeOptions,
   commandFor: (found: LocalProcess) => ControlCommand,
+  agree?: (node: Node, found: LocalProcess) => Promise<void>,
 ): Promise<void> {
   await withClient(options, async (client) => {
-    const found = await allowed(await client.nodes.get(nodeId), options);
+    const node = await client.nodes.get(nodeId);
+    const found = await allowed(node, options);
     const command = commandFor(found);
     if (options.dryRun) {
       print<NodeProcessDocument>(
@@ -85,6 +96,7 @@ async function control(
       );
       return;
     }
+    await agree?.(node, found);
     const { controlStack } = await import('../../local/control.js');
     await controlStack(command);
     const process = (await localProcesses(options)).get(nodeId) ?? found;

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { StewardClient } from '../../client/index.js';
-import { destroys } from '../confirm.js';
+import { confirm, type DestroyingOptions, destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
   OperationCancelDocument,
@@ -10,7 +10,7 @@ import type {
 } from '../documents.js';
 import { UsageError } from '../failure.js';
 import { type ChangeOptions, type ConnectionOptions, changes, connects, example } from '../options.js';
-import { operationTable, operationText, pauseText } from '../render.js';
+import { operationTable, operationText, pauseText, runningText } from '../render.js';
 import { print } from '../terminal.js';
 import { lookAgain } from '../words.js';
 
@@ -59,8 +59,7 @@ export function addOperationCommands(program: Command): void {
       changes(
         operation.command('cancel').description('end an operation early, as long as that is possible'),
       ).argument('<id>', 'its id'),
-      (id) => `end ${id} early`,
-    ).action((id: string, options: ChangeOptions) =>
+    ).action((id: string, options: ChangeOptions & DestroyingOptions) =>
       withClient(options, async (client) => {
         if (options.dryRun) {
           const found = await client.operations.get(id);
@@ -69,6 +68,10 @@ export function addOperationCommands(program: Command): void {
           );
           return;
         }
+        await confirm(options, async () => {
+          const found = await client.operations.get(id, { brief: true });
+          return found.closedAt === undefined ? `end ${id} early (${runningText(found)})` : undefined;
+        });
         await client.operations.cancel(id);
         print<OperationCancelDocument>(
           options,

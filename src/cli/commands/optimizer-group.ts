@@ -1,11 +1,11 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import type { GroupSettings, OptimizerGroup, StewardClient } from '../../client/index.js';
+import type { GroupSettings, OptimizerGroup, OptimizerResource, StewardClient } from '../../client/index.js';
 import {
   MAX_OPTIMIZER_MEMORY_MB,
   MAX_OPTIMIZER_THREADS,
   MIN_OPTIMIZER_MEMORY_MB,
 } from '../../rules/bounds.js';
-import { destroys } from '../confirm.js';
+import { confirm, type DestroyingOptions, destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
   OptimizerGroupChangeDocument,
@@ -49,6 +49,8 @@ interface CreateOptions extends ChangeOptions, SettingOptions {
 const MAX_OPTIMIZERS = 150;
 const MAX_THREADS = 10_000;
 const MAX_COUNT = 1_000;
+
+type ForgetOptions = ChangeOptions & DestroyingOptions;
 
 /** `steward optimizer-group` */
 export function addOptimizerGroupCommands(program: Command): void {
@@ -182,16 +184,15 @@ export function addOptimizerGroupCommands(program: Command): void {
           .command('forget-resource')
           .description('take an orphan out of the catalog without asking its container'),
       ),
-      (name, resource) => `forget resource ${resource} of optimizer group ${name}`,
     )
       .argument('<name>')
       .argument('<resource>')
-      .action((name: string, resource: string, options: ChangeOptions) =>
+      .action((name: string, resource: string, options: ForgetOptions) =>
         change(
           name,
           'forget-resource',
           options,
-          (client) => client.optimizerGroups.forgetResource(name, resource),
+          (client) => forgetResource(client, name, resource, options),
           resource,
         ),
       ),
@@ -288,6 +289,48 @@ async function change(
       [`${action}: ${target}`, optimizerGroupText(group)].join('\n'),
     );
   });
+}
+
+async function forgetResource(
+  client: StewardClient,
+  name: string,
+  resourceId: string,
+  options: ForgetOptions,
+): Promise<void> {
+  const { resources } = await client.optimizerGroups.get(name);
+  const found = resources.find((resource) => resource.resourceId === resourceId);
+  if (found === undefined) throw await unknownResource(name, resourceId, resources);
+  await confirm(options, async () =>
+    found.optimizer?.alive
+      ? undefined
+      : `forget resource ${resourceId} of optimizer group ${name} (${aboutText(found)})`,
+  );
+  await client.optimizerGroups.forgetResource(name, resourceId);
+}
+
+async function unknownResource(
+  name: string,
+  resourceId: string,
+  resources: readonly OptimizerResource[],
+): Promise<Error> {
+  const { StewardError } = await import('../../client/errors.js');
+  const known =
+    resources.length === 0
+      ? 'it has none'
+      : `known are ${resources.map((resource) => resource.resourceId).join(', ')}`;
+  return new StewardError('NOT_FOUND', `optimizer group ${name} has no resource ${resourceId}: ${known}`);
+}
+
+/** `ACTIVE, container local, on node-1, its optimizer is silent for 5m` */
+function aboutText({ state, container, nodeId, optimizer }: OptimizerResource): string {
+  return [
+    state,
+    `container ${container}`,
+    ...(nodeId === undefined ? [] : [`on ${nodeId}`]),
+    optimizer === undefined
+      ? 'no optimizer is registered'
+      : `its optimizer is silent for ${formatDuration(optimizer.silentMs)}`,
+  ].join(', ');
 }
 
 function groupTable(groups: readonly OptimizerGroup[]): string {

@@ -9,7 +9,7 @@ import type {
 } from '../../client/index.js';
 import { MAX_GROUPS_PER_REQUEST, MAX_REPLICATION_FACTOR } from '../../rules/bounds.js';
 import { counted } from '../../rules/counted.js';
-import { destroys } from '../confirm.js';
+import { confirm, type DestroyingOptions, destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
   CreationPlanDocument,
@@ -56,6 +56,12 @@ interface CreateOptions extends WaitingOptions {
   readonly request?: string;
 }
 
+type RemoveOptions = WaitingOptions & DestroyingOptions;
+
+interface ForgetOptions extends ChangeOptions, DestroyingOptions {
+  readonly node: string;
+}
+
 /** `steward region-group` */
 export function addRegionGroupCommands(program: Command): void {
   const group = program.command('region-group').description('the shards of databases, replicated on nodes');
@@ -90,8 +96,7 @@ export function addRegionGroupCommands(program: Command): void {
           .description('remove region groups from every node')
           .argument('<id...>', 'ids of region groups', regionGroupIds),
       ),
-      (...ids) => `remove ${groupsText(ids.map(Number))} from every node`,
-    ).action((ids: readonly number[], options: WaitingOptions) =>
+    ).action((ids: readonly number[], options: RemoveOptions) =>
       withClient(options, (client) => remove(client, ids, options)),
     ),
     'steward region-group remove 3 4 --dry-run',
@@ -119,8 +124,7 @@ export function addRegionGroupCommands(program: Command): void {
           .argument('<id>', 'id of a region group', regionGroupId)
           .requiredOption('--node <node>', 'the node that is gone'),
       ),
-      (id) => `let go of the replica of region group ${id}: what its node has is lost`,
-    ).action((id: number, options: ChangeOptions & { readonly node: string }) =>
+    ).action((id: number, options: ForgetOptions) =>
       withClient(options, (client) => forgetReplica(client, id, options)),
     ),
     'steward region-group forget-replica 5 --node node-2',
@@ -180,7 +184,7 @@ async function create(client: StewardClient, database: string, options: CreateOp
   );
 }
 
-async function remove(client: StewardClient, ids: readonly number[], options: WaitingOptions): Promise<void> {
+async function remove(client: StewardClient, ids: readonly number[], options: RemoveOptions): Promise<void> {
   const regionGroups = await client.regionGroups.getMany(ids);
   const replicas = regionGroups.reduce((sum, group) => sum + group.replicas.length, 0);
   const what = groupsText(ids);
@@ -194,6 +198,7 @@ async function remove(client: StewardClient, ids: readonly number[], options: Wa
     );
     return;
   }
+  await confirm(options, async () => `remove ${what} ${aboutText(regionGroups)} from every node`);
   const starting = client.regionGroups.remove({ groups: ids });
   const waited = await waitFor(`removing ${what}`, starting, options);
   const handle = await starting;
@@ -207,14 +212,11 @@ async function remove(client: StewardClient, ids: readonly number[], options: Wa
   );
 }
 
-async function forgetReplica(
-  client: StewardClient,
-  groupId: number,
-  options: ChangeOptions & { readonly node: string },
-): Promise<void> {
+async function forgetReplica(client: StewardClient, groupId: number, options: ForgetOptions): Promise<void> {
   const { node: nodeId, dryRun = false } = options;
-  await client.regionGroups.forgetReplica({ groupId, nodeId }, { dryRun });
+  const which = { groupId, nodeId };
   if (dryRun) {
+    await client.regionGroups.forgetReplica(which, { dryRun });
     print<ForgottenDocument>(
       options,
       { dryRun: true, plan: { groupId, nodeId } },
@@ -222,6 +224,12 @@ async function forgetReplica(
     );
     return;
   }
+  await confirm(options, async () => {
+    await client.regionGroups.forgetReplica(which, { dryRun: true });
+    const about = aboutText([await client.regionGroups.get(groupId)]);
+    return `let go of the replica on ${nodeId} of region group ${groupId} ${about}: what ${nodeId} has of it is lost`;
+  });
+  await client.regionGroups.forgetReplica(which);
   print<ForgottenDocument>(options, { groupId, nodeId, outcome: 'FORGOTTEN' }, () =>
     [
       `let go of the replica of region group ${groupId} on ${nodeId}`,
@@ -319,6 +327,28 @@ function regionGroupText(group: RegionGroup): string {
     '',
     replicaTable(group),
   ].join('\n');
+}
+
+/** `(DATA of sales, RUNNING, replicas on node-1 node-2)`; of several: `(of sales, 6 replicas)` */
+function aboutText(groups: readonly RegionGroup[]): string {
+  const [one] = groups;
+  const held = groups.flatMap(({ holder }) => holder?.workflowId ?? []);
+  const parts =
+    groups.length === 1 && one !== undefined
+      ? [
+          `${one.kind} of ${one.database}`,
+          one.state,
+          `replicas on ${one.replicas.map(({ nodeId }) => nodeId).join(' ') || 'no node'}`,
+        ]
+      : [
+          `of ${[...new Set(groups.map(({ database }) => database))].join(' and ')}`,
+          counted(
+            groups.reduce((sum, { replicas }) => sum + replicas.length, 0),
+            'replica',
+          ),
+        ];
+  const holders = held.length === 0 ? [] : [`held by ${[...new Set(held)].join(' and ')}`];
+  return `(${[...parts, ...holders].join(', ')})`;
 }
 
 /** Who is in the way now, each holder once. */

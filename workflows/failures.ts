@@ -1,22 +1,7 @@
 import { ApplicationFailure } from '@temporalio/workflow';
+import { FAILURE } from '../src/rules/failure-types.js';
 import { InvalidInput } from '../src/rules/input.js';
 import type { Holder } from '../src/rules/words.js';
-
-/** Failure types that callers tell apart; the message of each is for people. */
-export const FAILURE = {
-  /** The input is wrong; the message starts with the field. */
-  INVALID_INPUT: 'InvalidInput',
-  /** A live workflow holds what was asked for; details: [Holder]. */
-  HELD: 'Held',
-  /** The claim cannot be granted to anybody as asked; details: [code]. */
-  REJECTED: 'Rejected',
-  /** The operation is past its point of no return. */
-  NOT_CANCELLABLE: 'NotCancellable',
-  /** The job failed, with no retry left; details: [JobEnd]. */
-  JOB_FAILED: 'JobFailed',
-  /** Some region groups missed their quorum; details: [CreationResult]. */
-  REGION_GROUPS_INCOMPLETE: 'RegionGroupsIncomplete',
-} as const;
 
 /** Runs the synchronous guard in the first line of a workflow: junk fails it at once instead of hanging it (I10). */
 export function guarded<T>(guard: (value: unknown) => T, value: unknown): T {

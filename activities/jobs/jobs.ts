@@ -1,5 +1,5 @@
 import { heartbeat } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
+import type { ApplicationFailure } from '@temporalio/common';
 import { claimJob } from '../../src/catalog/jobs/claim.js';
 import { judgeJob, oweCancels, settleEnding, stopJob } from '../../src/catalog/jobs/ending.js';
 import { type JobKey, type JobStanding, readJob } from '../../src/catalog/jobs/rows.js';
@@ -9,6 +9,7 @@ import { counted } from '../../src/rules/counted.js';
 import type { RunJobInput } from '../../src/rules/job-input.js';
 import { notReady } from '../not-ready.js';
 import { holdWhilePaused } from '../pauses.js';
+import { rejected } from '../rejected.js';
 import { type JobDependencies, JobPass, type PassReport } from './reconcile-jobs.js';
 
 export type JobActivities = ReturnType<typeof createJobActivities>;
@@ -74,10 +75,9 @@ export function createJobActivities(dependencies: JobDependencies) {
       try {
         const purged = await purgeJob(catalog, key);
         if (purged.kind === 'RUNNING') {
-          throw ApplicationFailure.nonRetryable(
-            `job ${key.jobId} of owner ${key.owner} is ${purged.state}: only what is over is purged`,
-            'Rejected',
+          throw rejected(
             'JOB_RUNNING',
+            `job ${key.jobId} of owner ${key.owner} is ${purged.state}: only what is over is purged`,
           );
         }
         log.info({ job: key.jobId, owner: key.owner, ...purged }, 'job state purged');
@@ -112,10 +112,9 @@ function stillOpen({ jobId }: JobKey, what: string, report: PassReport | undefin
 /** Rows of a job that runs never leave the catalog: only a restore to an older point takes them. */
 function known(key: JobKey, standing: JobStanding | 'GONE'): JobStanding {
   if (standing !== 'GONE') return standing;
-  throw ApplicationFailure.nonRetryable(
+  throw rejected(
+    'CATALOG_BEHIND',
     `the catalog does not know job ${key.jobId} of owner ${key.owner}: it was purged before Temporal was restored to an older ` +
       'point, or the catalog itself was (CATALOG_BEHIND)',
-    'Rejected',
-    'CATALOG_BEHIND',
   );
 }

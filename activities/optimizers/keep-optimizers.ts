@@ -1,5 +1,5 @@
 import { heartbeat } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
+import type { ApplicationFailure } from '@temporalio/common';
 import type { Catalog } from '../../src/catalog/catalog.js';
 import { findNode } from '../../src/catalog/nodes.js';
 import {
@@ -34,6 +34,7 @@ import {
   type KeepingAction,
 } from '../../src/rules/keeping.js';
 import { ownPause, pausedText } from '../pauses.js';
+import { rejected } from '../rejected.js';
 
 export interface KeeperDependencies {
   readonly catalog: Catalog;
@@ -414,8 +415,4 @@ function unknownGroup(group: string): ApplicationFailure {
 
 function alive(resourceId: string): ApplicationFailure {
   return rejected('OPTIMIZER_ALIVE', `resource ${resourceId}: its optimizer lives`);
-}
-
-function rejected(code: string, message: string): ApplicationFailure {
-  return ApplicationFailure.nonRetryable(message, 'Rejected', code);
 }

@@ -1,5 +1,5 @@
 import { activityInfo } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
+import type { ApplicationFailure } from '@temporalio/common';
 import type { Catalog } from '../../src/catalog/catalog.js';
 import { commitProcess } from '../../src/catalog/optimizing/committing.js';
 import { duePlanning, type PlanVerdict, planTable } from '../../src/catalog/optimizing/planning.js';
@@ -13,11 +13,11 @@ import type {
   SweepTablesInput,
 } from '../../src/rules/optimizing-input.js';
 import type { OptimizingKind } from '../../src/rules/words.js';
-import type { FAILURE } from '../../workflows/failures.js';
 import { eachOf } from '../each-of.js';
 import { heartbeating } from '../heartbeating.js';
 import { notReady } from '../not-ready.js';
 import { holdWhilePaused } from '../pauses.js';
+import { rejected } from '../rejected.js';
 
 export interface OptimizingDependencies {
   readonly catalog: Catalog;
@@ -61,7 +61,6 @@ const MAX_REPORTED = 100;
 const AT_A_TIME = 4;
 const PAGE = 500;
 const COMMIT_RETRY_MAX_MS = 5_000;
-const REJECTED: (typeof FAILURE)['REJECTED'] = 'Rejected';
 /** PostgreSQL: a lock was not got within `lock_timeout`. */
 const LOCK_NOT_AVAILABLE = '55P03';
 
@@ -225,10 +224,6 @@ function reasonOf(verdict: Exclude<PlanVerdict, { kind: 'PLANNED' }>): string {
 
 function noTable(table: string): ApplicationFailure {
   return rejected('TABLE_NOT_FOUND', `table ${table} does not exist`);
-}
-
-function rejected(code: string, message: string): ApplicationFailure {
-  return ApplicationFailure.nonRetryable(message, REJECTED, code);
 }
 
 function messageOf(error: unknown): string {

@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from '@connectrpc/connect';
-import type { FAILURE } from '../../workflows/failures.js';
+import type { FAILURE } from '../rules/failure-types.js';
 import { InvalidInput } from '../rules/input.js';
 import type { Holder } from '../rules/words.js';
 

@@ -19,6 +19,7 @@ import {
 } from '@temporalio/workflow';
 import type { JobActivities } from '../../activities/jobs/jobs.js';
 import type { JobKey, JobStanding } from '../../src/catalog/jobs/rows.js';
+import { FAILURE } from '../../src/rules/failure-types.js';
 import { InvalidInput } from '../../src/rules/input.js';
 import { jobWorkflowId, purgeWorkflowId } from '../../src/rules/job-ids.js';
 import { type PurgeJobStateInput, type RunJobInput, runJobInput } from '../../src/rules/job-input.js';
@@ -26,7 +27,7 @@ import { isJobOver } from '../../src/rules/job-states.js';
 import { retryDelayMs } from '../../src/rules/pace.js';
 import { RECONCILE } from '../activity-options.js';
 import { startDetached } from '../detached.js';
-import { FAILURE, grantedOrFail, guarded } from '../failures.js';
+import { grantedOrFail, guarded } from '../failures.js';
 import { cancelOperation } from '../regions/cancellation.js';
 import { stewardActor, stewardPhase, stewardResource } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';

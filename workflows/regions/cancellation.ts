@@ -8,7 +8,7 @@ import {
   isCancellation,
   setHandler,
 } from '@temporalio/workflow';
-import { FAILURE } from '../failures.js';
+import { FAILURE } from '../../src/rules/failure-types.js';
 import { wasCancelled } from '../was-cancelled.js';
 
 /** Asks a running operation to end early. Rejected, with the reason, when it is past its point of no return. */

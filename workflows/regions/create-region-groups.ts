@@ -1,6 +1,7 @@
 import { ApplicationFailure, upsertSearchAttributes } from '@temporalio/workflow';
 import type { RegionActivities } from '../../activities/regions/regions.js';
 import type { CreationClosing, GroupReport } from '../../src/catalog/creation.js';
+import { FAILURE } from '../../src/rules/failure-types.js';
 import {
   type CreateRegionGroupsInput,
   createRegionGroupsInput,
@@ -9,7 +10,7 @@ import {
 } from '../../src/rules/input.js';
 import type { Holder } from '../../src/rules/words.js';
 import { startDetached } from '../detached.js';
-import { FAILURE, grantedOrFail, guarded } from '../failures.js';
+import { grantedOrFail, guarded } from '../failures.js';
 import { recordedNameOfRun } from '../run-name.js';
 import { stewardActor, stewardDatabase, stewardPhase } from '../search-attributes.js';
 import { proxySteps } from '../steps.js';

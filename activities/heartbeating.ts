@@ -1,8 +1,9 @@
 import { heartbeat } from '@temporalio/activity';
 
-const EVERY_MS = 2_000;
+/** A fraction of the shortest heartbeat time-out (workflows/activity-options.ts). */
+const EVERY_MS = 1_000;
 
-/** Heartbeats while the work goes on. For work whose every step has a deadline of its own. */
+/** Heartbeats while the work goes on. For work that ends by itself, or by the activity's time-out. */
 export async function heartbeating<T>(work: () => Promise<T>): Promise<T> {
   const timer = setInterval(() => heartbeat(), EVERY_MS);
   try {

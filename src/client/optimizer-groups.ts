@@ -16,12 +16,8 @@ import {
   restartNowInput,
   settingsWarnings,
 } from '../rules/keeper-input.js';
-import {
-  DEFAULT_GROUP_SETTINGS,
-  type GroupSettings,
-  nextTurnMs,
-  type OrphanMemory,
-} from '../rules/keeping.js';
+import { DEFAULT_GROUP_SETTINGS, type GroupSettings } from '../rules/keeping.js';
+import { nextTurnMs, type OrphanMemory } from '../rules/orphans.js';
 import type { Coordinator } from './coordinator.js';
 import { StewardError } from './errors.js';
 import type {

@@ -10,7 +10,8 @@ import {
 import { createJobActivities } from '../../activities/jobs/jobs.js';
 import { createSweepJobsActivities } from '../../activities/jobs/sweep-jobs.js';
 import { createEnsureKeepersActivities } from '../../activities/optimizers/ensure-keepers.js';
-import { createKeeperActivities } from '../../activities/optimizers/keep-optimizers.js';
+import { createKeeperActivities } from '../../activities/optimizers/keep-group.js';
+import { createKeeperUpdateActivities } from '../../activities/optimizers/keeper-updates.js';
 import { createStrayActivities } from '../../activities/optimizers/sweep-optimizers.js';
 import { createHealActivities } from '../../activities/optimizing/heal.js';
 import { createOptimizingActivities } from '../../activities/optimizing/optimizing.js';
@@ -92,6 +93,7 @@ await runProcess('worker', async (log, stopping) => {
     runs: runsBy(onlooker),
     log: createLogger('jobs'),
   };
+  const keeping = { ...dependencies, containers, log: createLogger('optimizers') };
   const bundle = workflowBundle(payloads);
   const build = workerBuild(settings, bundle);
   const spans = isTraced() ? await import('./run-spans.js') : undefined;
@@ -114,7 +116,8 @@ await runProcess('worker', async (log, stopping) => {
       }),
       ...createJobActivities(jobs),
       ...createSweepJobsActivities(jobs),
-      ...createKeeperActivities({ ...dependencies, containers, log: createLogger('optimizers') }),
+      ...createKeeperActivities(keeping),
+      ...createKeeperUpdateActivities(keeping),
       ...createOptimizingActivities({ catalog, settings, log: createLogger('optimizing') }),
       ...createHealActivities({
         catalog,

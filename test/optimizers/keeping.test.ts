@@ -1,19 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
-  afterContainerAnswer,
+  afterCycle,
   afterRestartNow,
-  afterSkippedRestart,
+  type CycleOutcome,
   DEFAULT_GROUP_SETTINGS,
   decideKeeping,
   type GroupSettings,
   type KeeperState,
   type KeepingAction,
   type KeepingView,
-  type KeptResource,
   type LiveOptimizer,
   NEW_KEEPER,
 } from '../../src/rules/keeping.js';
+import { judgeRestartNow, type KeptResource } from '../../src/rules/orphans.js';
 
 const GRACE = 1_000;
 const SETTINGS: GroupSettings = {
@@ -43,6 +43,9 @@ function live(resourceId: string, aliveMs = 10 * GRACE): LiveOptimizer {
 function view(nowMs: number, more: Partial<KeepingView>): KeepingView {
   return { nowMs, settings: SETTINGS, resources: [], optimizers: [], canRequest: true, ...more };
 }
+
+/** A cycle of which no restart was skipped and no container said anything. */
+const AS_DECIDED: CycleOutcome = { skipped: [], taken: [], refused: [] };
 
 /** Decides at each time in turn, carrying the state on; the actions of each cycle. */
 function cycles(
@@ -152,7 +155,7 @@ describe('a launch that the memory does not know', () => {
 test('a restart that was not made, because its optimizer came, counts nothing: the next one is made', () => {
   const due = cycles([0], () => ({ resources: [resource('a')] })).state;
   const decided = decideKeeping(view(GRACE, { resources: [resource('a')] }), due).state;
-  const skipped = afterSkippedRestart(decided, due, 'a');
+  const skipped = afterCycle(decided, due, { ...AS_DECIDED, skipped: ['a'] });
   expect(skipped.orphans['a']).toEqual(due.orphans['a']);
   const died = cycles(
     [GRACE + 1, GRACE + 2, 2 * GRACE + 2],
@@ -179,6 +182,22 @@ test('an operator restarts an orphan at once, whatever the settings say', () => 
   expect(now.actions).toEqual([{ kind: 'restart', resourceId: 'a', fromLaunch: 4, attempt: 1 }]);
   const later = decideKeeping(view(2, { settings, resources: [resource('a', { launch: 5 })] }), now.state);
   expect(later.actions).toEqual([]);
+});
+
+describe('an operator who asks for a restart', () => {
+  test.each<[string, Partial<KeptResource>, number | undefined, boolean, ReturnType<typeof judgeRestartNow>]>(
+    [
+      ['gets it from the last launch', {}, undefined, false, { kind: 'RESTART', fromLaunch: 4 }],
+      ['gets it from the launch that he saw', {}, 4, false, { kind: 'RESTART', fromLaunch: 4 }],
+      ['of an older launch finds it restarted, also when that lives', {}, 3, true, { kind: 'RESTARTED' }],
+      ['is refused while its optimizer lives', {}, 4, true, { kind: 'ALIVE' }],
+      ['is refused while it is let go', { releasing: true }, 4, false, { kind: 'RELEASING' }],
+      ['is refused where the container opts out', { container: 'OPTS_OUT' }, 4, false, { kind: 'OPTS_OUT' }],
+      ['is refused where the container is unknown', { container: 'UNKNOWN' }, 4, false, { kind: 'OPTS_OUT' }],
+    ],
+  )('%s', (_what, more, seen, isAlive, verdict) => {
+    expect(judgeRestartNow(resource('a', { launch: 4, ...more }), seen, isAlive)).toEqual(verdict);
+  });
 });
 
 describe('capacity', () => {
@@ -218,7 +237,7 @@ describe('capacity', () => {
     const expectRequests = (state: KeeperState, count: number) =>
       expect(decideKeeping(view(GRACE + 1, { settings, resources }), state).actions).toHaveLength(count);
     expectRequests(restarted, 0);
-    expectRequests(afterContainerAnswer(restarted, 'a', false), 1);
+    expectRequests(afterCycle(restarted, restarted, { ...AS_DECIDED, refused: ['a'] }), 1);
   });
 
   test('is counted on again once the container took the restart after all, and when its optimizer dies once more', () => {
@@ -229,7 +248,7 @@ describe('capacity', () => {
     const requests = (state: KeeperState, nowMs: number) =>
       decideKeeping(view(nowMs, { settings, resources }), state).actions.length;
     expect(requests(failed, 1)).toBe(1);
-    expect(requests(afterContainerAnswer(failed, 'a', true), 1)).toBe(0);
+    expect(requests(afterCycle(failed, failed, { ...AS_DECIDED, taken: ['a'] }), 1)).toBe(0);
     const lived = decideKeeping(view(2, { settings, resources, optimizers: [live('a', 1)] }), failed).state;
     expect(requests(lived, 3)).toBe(0);
   });
@@ -380,7 +399,7 @@ describe('whatever happens', () => {
           const counted = 2 * (alive.length + fresh + cleaned);
           expect(requestedThreads).toBeLessThanOrEqual(Math.max(0, settings.minParallelism - counted));
           state = decision.state;
-          for (const id of refused) state = afterContainerAnswer(state, id, false);
+          state = afterCycle(state, state, { ...AS_DECIDED, refused });
           for (const orphan of Object.values(state.orphans)) {
             expect(orphan.attempts).toBeLessThanOrEqual(settings.maxRetries);
           }

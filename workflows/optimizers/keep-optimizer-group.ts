@@ -8,7 +8,7 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { KeeperActivities } from '../../activities/optimizers/keep-optimizers.js';
+import type { KeeperActivities } from '../../activities/optimizers/keep-group.js';
 import { type KeepOptimizerGroupInput, keepOptimizerGroupInput } from '../../src/rules/keeper-input.js';
 import { KEEPER_CYCLE } from '../activity-options.js';
 import { guarded } from '../failures.js';

@@ -6,7 +6,8 @@ import {
   setHandler,
   upsertSearchAttributes,
 } from '@temporalio/workflow';
-import type { CycleReport, KeeperActivities } from '../../activities/optimizers/keep-optimizers.js';
+import type { CycleReport } from '../../activities/optimizers/keep-group.js';
+import type { KeeperUpdateActivities } from '../../activities/optimizers/keeper-updates.js';
 import {
   type CarriedKeeper,
   type ForgetInput,
@@ -26,7 +27,8 @@ import { DURABLE_STEP } from '../activity-options.js';
 import { guarded } from '../failures.js';
 import { stewardPhase } from '../search-attributes.js';
 
-const { setGroupSettings, launchOfOrphan, forgetResource } = proxyActivities<KeeperActivities>(DURABLE_STEP);
+const { setGroupSettings, launchOfOrphan, forgetResource } =
+  proxyActivities<KeeperUpdateActivities>(DURABLE_STEP);
 
 /** What a cycle left behind, besides the state. */
 export type LastCycle = Omit<CycleReport, 'state'>;

@@ -4,11 +4,12 @@ import {
   DEFAULT_GROUP_SETTINGS,
   type GroupSettings,
   type KeepingView,
-  type KeptResource,
+  type LiveOptimizer,
 } from '../../rules/keeping.js';
+import type { KeptResource } from '../../rules/orphans.js';
 import type { Catalog } from '../catalog.js';
 import { optimizerIsAlive } from '../optimizing/groups.js';
-import type { ResourceRow } from './resources.js';
+import { type ResourceRow, resourcesOf } from './resources.js';
 
 export interface KeptGroup {
   readonly container: string;
@@ -68,20 +69,9 @@ export async function expireOptimizers(
     .execute();
 }
 
-/** What a cycle of the keeper decides on, by the catalog's clock, and the rows it acts on. */
-export async function viewGroup(
-  catalog: Catalog,
-  group: string,
-  { container: ownContainer, settings }: Pick<KeptGroup, 'container' | 'settings'>,
-  containers: Containers,
-): Promise<{ readonly view: KeepingView; readonly rows: readonly ResourceRow[] }> {
-  const rows = await catalog
-    .selectFrom('optimizer_resource')
-    .selectAll()
-    .where('group_name', '=', group)
-    .orderBy('resource_id')
-    .execute();
-  const optimizers = await catalog
+/** The optimizers of the group whose heartbeats come. */
+export async function liveOptimizers(catalog: Catalog, group: string): Promise<LiveOptimizer[]> {
+  return catalog
     .selectFrom('optimizer')
     .select([
       'resource_id as resourceId',
@@ -91,21 +81,34 @@ export async function viewGroup(
     .where('group_name', '=', group)
     .where(optimizerIsAlive())
     .execute();
+}
+
+/** What a cycle of the keeper decides on, by the catalog's clock. */
+export async function viewGroup(
+  catalog: Catalog,
+  group: string,
+  { container, settings }: Pick<KeptGroup, 'container' | 'settings'>,
+  containers: Containers,
+): Promise<KeepingView> {
+  const rows = await resourcesOf(catalog, group);
+  const optimizers = await liveOptimizers(catalog, group);
   const { rows: clock } = await sql<{
     nowMs: number;
   }>`SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS "nowMs"`.execute(catalog);
-  const resources = rows.map((row): KeptResource => {
-    const container = containers.get(row.container);
-    return {
-      resourceId: row.resource_id,
-      threads: row.threads,
-      launch: row.epoch,
-      everRegistered: row.registered_launch > 0,
-      releasing: row.state === 'RELEASING',
-      container:
-        container === undefined ? 'UNKNOWN' : container.supportsAutoRestart ? 'RESTARTS' : 'OPTS_OUT',
-    };
-  });
-  const canRequest = containers.get(ownContainer)?.startsOptimizers === true;
-  return { view: { nowMs: clock[0]!.nowMs, settings, resources, optimizers, canRequest }, rows };
+  const resources = rows.map((row) => keptResource(row, containers));
+  const canRequest = containers.get(container)?.startsOptimizers === true;
+  return { nowMs: clock[0]!.nowMs, settings, resources, optimizers, canRequest };
+}
+
+/** A resource as rules see it. */
+export function keptResource(row: ResourceRow, containers: Containers): KeptResource {
+  const container = containers.get(row.container);
+  return {
+    resourceId: row.resource_id,
+    threads: row.threads,
+    launch: row.epoch,
+    everRegistered: row.registered_launch > 0,
+    releasing: row.state === 'RELEASING',
+    container: container === undefined ? 'UNKNOWN' : container.supportsAutoRestart ? 'RESTARTS' : 'OPTS_OUT',
+  };
 }

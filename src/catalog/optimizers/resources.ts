@@ -25,6 +25,30 @@ export interface Placing {
   readonly onNodes: boolean;
 }
 
+/** The resources of a group, by their ids. */
+export async function resourcesOf(catalog: Catalog, group: string): Promise<ResourceRow[]> {
+  return catalog
+    .selectFrom('optimizer_resource')
+    .selectAll()
+    .where('group_name', '=', group)
+    .orderBy('resource_id')
+    .execute();
+}
+
+/** Undefined: the group has none of that id. */
+export async function findResource(
+  catalog: Catalog,
+  group: string,
+  resourceId: string,
+): Promise<ResourceRow | undefined> {
+  return catalog
+    .selectFrom('optimizer_resource')
+    .selectAll()
+    .where('resource_id', '=', resourceId)
+    .where('group_name', '=', group)
+    .executeTakeFirst();
+}
+
 /**
  * Makes the row of a new resource, placed on the live node that has the fewest threads. Asking again changes nothing.
  * False: another keeper has taken the group since this one looked, and decides anew.

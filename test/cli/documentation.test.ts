@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { cliReference, commandPaths, documentNames } from '../../src/cli/reference.js';
 import { stewardProgram } from '../../src/cli/run.js';
 import { projectRoot } from '../../src/local/project.js';
-import { commandLines, PAGES, readPage } from './documented.js';
+import { commandLines, PAGES, readPage } from './documented/pages.js';
 
 const COMMANDS = new Set(commandPaths(stewardProgram()));
 test('docs/cli.md is what the program says of itself', () => {

@@ -7,14 +7,16 @@ import { projectRoot } from '../../src/local/project.js';
 import { temporaryDirectory } from '../support/guard.js';
 import { freePort } from '../support/ports.js';
 import { provided } from '../support/provided.js';
-import { commandLines, PAGES, readPage } from './documented.js';
-import { NOT_RUN, READS, SCENARIOS, type Scenario, type Step } from './documented-scenarios.js';
-import { makeCheckout, openShell } from './documented-shell.js';
+import { NOT_RUN, READS } from './documented/not-run.js';
+import { commandLines, PAGES, readPage } from './documented/pages.js';
+import type { Scenario, Step } from './documented/scenario.js';
+import { SCENARIOS } from './documented/scenarios.js';
+import { makeCheckout, openShell } from './documented/shell.js';
 import { steward } from './steward-command.js';
 
 /**
  * Every command of README and docs, typed as it stands into a shell, on one local stack. What needs another line before it,
- * or another exit code than 0, is in documented-scenarios.ts, and so is what is not run, with its reason.
+ * or another exit code than 0, has a scenario in documented/, one file a page; what is not run stands there with its reason.
  */
 const NAMES = new Set(commandPaths(stewardProgram()));
 const room = temporaryDirectory('documented');

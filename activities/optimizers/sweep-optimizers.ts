@@ -1,8 +1,12 @@
-import { heartbeat } from '@temporalio/activity';
+import { activityInfo, heartbeat } from '@temporalio/activity';
 import type { Catalog } from '../../src/catalog/catalog.js';
 import { canStartOptimizers, placedResources } from '../../src/catalog/optimizers/placed.js';
 import { type EngineNode, NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
-import type { OptimizerEngine, ResourceOnNode } from '../../src/engines/optimizers.js';
+import type {
+  OptimizerEngine,
+  ResourceOnNode,
+  ResourceOperationStatus,
+} from '../../src/engines/optimizers.js';
 import type { Logger } from '../../src/log.js';
 import { SUBMIT_BATCH } from '../../src/rules/bounds.js';
 import { formatOperationId, resourcePath } from '../../src/rules/operation-id.js';
@@ -71,7 +75,7 @@ export function createStrayActivities(dependencies: StrayDependencies) {
     /**
      * Ends stray optimizers of a node, each looked up again before. Answers how many are gone. What the catalog launches
      * there meanwhile has a higher launch, and the node refuses the release (I9). Asked again (NotReady) while releases run;
-     * a node that stops answering is left to the next sweep, and so is what it refuses or fails to release.
+     * a node that stops answering is left to the next sweep, and so is what it refuses or fails to release; both are told.
      */
     async releaseStrays(nodeId: string, strays: readonly Stray[]): Promise<number> {
       const node = await requireNode(catalog, nodeId);
@@ -91,10 +95,7 @@ export function createStrayActivities(dependencies: StrayDependencies) {
       try {
         for (let at = 0; at < due.length; at += SUBMIT_BATCH) {
           const batch = due.slice(at, at + SUBMIT_BATCH);
-          const statuses = await optimizers.submit(
-            node,
-            batch.map((stray) => release(nodeId, stray)),
-          );
+          const statuses = await submitReleases(node, batch);
           for (const [index, { resourceId }] of batch.entries()) {
             const status = statuses[index]!;
             const about = { node: nodeId, resource: resourceId };
@@ -107,8 +108,10 @@ export function createStrayActivities(dependencies: StrayDependencies) {
           heartbeat();
         }
       } catch (error) {
-        if (error instanceof NodeUnreachable || error instanceof NodeMismatch) return released;
-        throw error;
+        if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
+        const about = { node: nodeId, due: due.length, released, problem: error.message };
+        log.warn(about, 'stray optimizers not asked for: the next sweep looks again');
+        return released;
       }
       if (ages.length === 0) return released;
       throw notReady(
@@ -118,12 +121,29 @@ export function createStrayActivities(dependencies: StrayDependencies) {
     },
   };
 
-  function release(nodeId: string, { resourceId, releaseEpoch: epoch }: Stray) {
+  /** What failed before is asked for again as the attempt of this sweep, named by when it was scheduled (I3). */
+  async function submitReleases(
+    node: EngineNode,
+    strays: readonly Stray[],
+  ): Promise<ResourceOperationStatus[]> {
+    const submit = (of: readonly Stray[], attempt: number) =>
+      optimizers.submit(
+        node,
+        of.map((stray) => release(node.nodeId, stray, attempt)),
+      );
+    const first = await submit(strays, 1);
+    const failed = strays.filter((_, index) => first[index]!.state === 'FAIL');
+    if (failed.length === 0) return first;
+    const again = await submit(failed, activityInfo().scheduledTimestampMs);
+    return first.map((status) => (status.state === 'FAIL' ? again.shift()! : status));
+  }
+
+  function release(nodeId: string, { resourceId, releaseEpoch: epoch }: Stray, attempt: number) {
     const resource = { catalogId, resourceId };
     const verb = 'release-resource' as const;
     const path = resourcePath(resource);
     return {
-      operationId: formatOperationId({ verb, path, nodeId, epoch, attempt: 1 }),
+      operationId: formatOperationId({ verb, path, nodeId, epoch, attempt }),
       epoch,
       resource,
       change: { verb },

@@ -63,7 +63,10 @@ export interface Stray {
   readonly resourceId: string;
   /** FORGOTTEN: the catalog does not know it. MOVED: it was launched elsewhere since. */
   readonly because: 'FORGOTTEN' | 'MOVED';
-  /** The launch that ends it: above all that the node accepted, below any that the catalog will ask of it again (I9). */
+  /**
+   * The launch that ends it: none that the node accepted is above it, and any that the catalog will ask of it again is (I9).
+   * Of one that MOVED never above the catalog's own, which would look like a catalog that is behind its nodes.
+   */
   readonly releaseEpoch: number;
 }
 
@@ -80,7 +83,7 @@ export function findStrays(
     const row = placed.get(resourceId);
     if (row === undefined) return [{ resourceId, because: 'FORGOTTEN', releaseEpoch: epoch + 1 }];
     if (row.nodeId === nodeId || row.nodeId === null) return [];
-    return [{ resourceId, because: 'MOVED', releaseEpoch: Math.max(row.epoch, epoch + 1) }];
+    return [{ resourceId, because: 'MOVED', releaseEpoch: row.epoch }];
   });
 }
 

@@ -5,22 +5,30 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createStrayActivities, surveyOptimizers } from '../../activities/optimizers/sweep-optimizers.js';
 import { findNode } from '../../src/catalog/nodes.js';
 import { setGroupSettings } from '../../src/catalog/optimizers/keeping.js';
+import type { OptimizerResource } from '../../src/client/index.js';
 import { ReferenceOptimizerEngine } from '../../src/engines/reference/optimizers.js';
 import { createLogger } from '../../src/log.js';
 import { readTransport } from '../../src/model/transport.js';
 import { Credentials } from '../../src/rpc/credentials.js';
 import { NodeClients } from '../../src/rpc/node-clients.js';
+import { formatOperationId, resourcePath } from '../../src/rules/operation-id.js';
 import { findStrays, launchesAhead } from '../../src/rules/sweep.js';
 import { eventually } from '../support/eventually.js';
 import { type KeeperSteward, QUICK, startKeeperSteward } from './keeper-steward.js';
+import { type LogLine, linesOf } from './optimizer-process.js';
 
 let steward: KeeperSteward;
+let clients: NodeClients;
 beforeAll(async () => {
+  clients = new NodeClients(2_000, new Credentials(readTransport({})));
   // A node that is away for 2 s is not alive: what it had is launched elsewhere.
   const soon = { STEWARD_NODE_TIMEOUT_MS: '2000' };
   steward = await startKeeperSteward({ workerEnv: soon, coordinatorEnv: soon });
 });
-afterAll(() => steward?.stop());
+afterAll(async () => {
+  clients.close();
+  await steward?.stop();
+});
 
 test('I4: an optimizer that was launched elsewhere while its node was away is told, and ended there in repair alone', async () => {
   const group = await steward.group('moving', { ...QUICK, minParallelism: 2 });
@@ -43,6 +51,27 @@ test('I4: an optimizer that was launched elsewhere while its node was away is to
   expect(straysOn(observed, moved.nodeId!)).toEqual([]);
   expect(observed.released).toBe(0);
   expect(existsSync(place(old!, resourceId))).toBe(true);
+
+  // What its node fails to release is told, and asked for again by each sweep, at the same launch: the node is never asked
+  // for one that the catalog has not made, which would look like a catalog that is behind.
+  await steward.fault(old!, {
+    target: 'release-resource',
+    match: resourceId,
+    kind: { case: 'fail', value: { message: 'the disk is read-only' } },
+  });
+  for (const failures of [1, 2, 3]) {
+    const failing = await sweep('repair');
+    expect(failing.released).toBe(0);
+    expect(straysOn(failing, old!)).toEqual(straysOn(observed, old!));
+    expect(notEnded(resourceId).map(({ status }) => status)).toEqual(
+      Array.from({ length: failures }, () => ({
+        state: 'FAIL',
+        code: 'INTERNAL',
+        message: 'the disk is read-only',
+      })),
+    );
+  }
+  await steward.clearFaults(old!);
 
   expect((await sweep('repair')).released).toBe(1);
   expect(existsSync(place(old!, resourceId))).toBe(false);
@@ -90,11 +119,9 @@ test('what changes between two looks, or between look and release, is left alone
   const { resourceId } = resource!;
   const nodeId = resource!.nodeId!;
   const other = steward.nodes.map(({ name }) => name).find((name) => name !== nodeId)!;
-  const clients = new NodeClients(2_000, new Credentials(readTransport({})));
-  const optimizers = new ReferenceOptimizerEngine(clients);
-  const { catalog, catalogId } = steward;
-  const dependencies = { catalog, catalogId, optimizers, log: createLogger('test') };
-  const node = (await findNode(catalog, nodeId))!;
+  const dependencies = strayDependencies();
+  const { optimizers } = dependencies;
+  const node = (await findNode(steward.catalog, nodeId))!;
   try {
     await setNode(resourceId, other);
     const [stray] = await surveyOptimizers(dependencies, node);
@@ -124,25 +151,95 @@ test('what changes between two looks, or between look and release, is left alone
     await steward.client.operations.resume(undefined);
   } finally {
     await setNode(resourceId, nodeId);
-    clients.close();
   }
 });
 
-test('what is released is above what the node accepted, and never above the launch that runs elsewhere', () => {
+test('a stray that only the second look finds is left to the next sweep; one on a node that went away as well, and ended once it is back', async () => {
+  const dependencies = strayDependencies();
+  const { optimizers } = dependencies;
+  const [{ nodeId }] = (await steward.live('moving', 1)) as [OptimizerResource];
+  const node = (await findNode(steward.catalog, nodeId!))!;
+  // Optimizers of nobody, on their node as one is that the catalog forgot.
+  const start = async (resourceId: string) => {
+    const resource = { catalogId: steward.catalogId, resourceId };
+    const verb = 'request-resource' as const;
+    const path = resourcePath(resource);
+    const operationId = formatOperationId({ verb, path, nodeId: node.nodeId, epoch: 1, attempt: 1 });
+    const change = { verb, group: 'nobody', threads: 1, memoryMb: 128, properties: {} };
+    await eventually(`${resourceId} is on its node`, async () => {
+      await optimizers.submit(node, [{ operationId, epoch: 1, resource, change }]);
+      return existsSync(place(node.nodeId, resourceId));
+    });
+  };
+  await start('nobody-1');
+  let looks = 0;
+  const listResources: typeof optimizers.listResources = async function* (...of) {
+    looks += 1;
+    if (looks === 2) await start('nobody-2');
+    yield* optimizers.listResources(...of);
+  };
+  const growing = Object.assign(new ReferenceOptimizerEngine(clients), { listResources });
+  const found = await surveyOptimizers({ ...dependencies, optimizers: growing }, node);
+  expect(looks).toBe(2);
+  expect(found.map(({ resourceId }) => resourceId)).toEqual(['nobody-1']);
+  const both = await surveyOptimizers(dependencies, node);
+  expect(both.map(({ resourceId }) => resourceId)).toEqual(['nobody-1', 'nobody-2']);
+
+  const activities = createStrayActivities(dependencies);
+  const release = () => new MockActivityEnvironment().run(() => activities.releaseStrays(node.nodeId, both));
+  const process_ = steward.node(node.nodeId);
+  await process_.kill();
+  expect(await release()).toBe(0);
+  const away = survey(await sweep('repair'), node.nodeId);
+  expect(away.unreachable).toContain('does not answer');
+  await process_.restart();
+  await steward.nodesAlive();
+
+  expect((await sweep('repair')).released).toBe(2);
+  expect(both.map(({ resourceId }) => existsSync(place(node.nodeId, resourceId)))).toEqual([false, false]);
+  const releases = steward.effects(node.nodeId, 'release-resource').filter((id) => id.includes('/nobody-'));
+  expect(releases.map((id) => id.replace(/^.*\//, '').replace(/^.*@/, '@'))).toEqual(['@2#1', '@2#1']);
+  await steward.live('moving', 1);
+}, 60_000);
+
+test('what is released is not below what the node accepted, and never above the launch that runs elsewhere', () => {
   const placed = new Map(
     [
       { resourceId: 'here', nodeId: 'a', epoch: 3 },
       { resourceId: 'moved', nodeId: 'b', epoch: 5 },
+      // Its release was accepted before, and failed.
+      { resourceId: 'failed', nodeId: 'b', epoch: 3 },
       { resourceId: 'unplaced', nodeId: null, epoch: 1 },
     ].map((one) => [one.resourceId, one]),
   );
-  const held = ['here', 'moved', 'unplaced', 'unknown'].map((resourceId) => ({ resourceId, epoch: 3 }));
+  const held = ['here', 'moved', 'failed', 'unplaced', 'unknown'].map((resourceId) => ({
+    resourceId,
+    epoch: 3,
+  }));
   expect(findStrays('a', held, placed)).toEqual([
     { resourceId: 'moved', because: 'MOVED', releaseEpoch: 5 },
+    { resourceId: 'failed', because: 'MOVED', releaseEpoch: 3 },
     { resourceId: 'unknown', because: 'FORGOTTEN', releaseEpoch: 4 },
   ]);
   expect(launchesAhead(held, placed).map(({ resourceId }) => resourceId)).toEqual(['unplaced']);
 });
+
+function strayDependencies() {
+  const { catalog, catalogId } = steward;
+  return {
+    catalog,
+    catalogId,
+    optimizers: new ReferenceOptimizerEngine(clients),
+    log: createLogger('test'),
+  };
+}
+
+/** What the worker told of releases of the resource that were not made. */
+function notEnded(resourceId: string): LogLine[] {
+  return linesOf(steward.worker.logFile).filter(
+    ({ msg, resource }) => msg?.startsWith('stray optimizer not ended') && resource === resourceId,
+  );
+}
 
 async function sweep(mode: 'observe' | 'repair') {
   return (await steward.client.sweeps.run({ mode, gracePeriodMs: 600_000 })).result();

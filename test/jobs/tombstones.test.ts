@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { rateJob } from '../support/jobs.js';
@@ -182,6 +183,34 @@ test.each([
     .result()
     .catch((thrown: { cause?: { type?: string; message?: string } }) => thrown.cause);
   expect(error).toMatchObject({ type: 'InvalidInput', message: expect.stringContaining(field) });
+});
+
+test('a step that the catalog does not answer at once waits for it as a durable activity, and is made once', async () => {
+  const { jobs } = steward.client;
+  const scheduled = (activity: string) =>
+    eventually(`${activity} is an activity`, async () => {
+      const { activities } = await steward.events('job/late');
+      return activities.includes(activity);
+    });
+  const submitted = await steward.catalog.transaction().execute(async (transaction) => {
+    await sql`SELECT pg_advisory_xact_lock(hashtextextended('job/late', 0))`.execute(transaction);
+    const submission = jobs.submit({ jobId: 'late', job: job(60_000) });
+    await scheduled('claimJob');
+    return { submission };
+  });
+  await submitted.submission;
+  const { owner } = await jobs.get('late');
+  const stopped = await steward.catalog.transaction().execute(async (transaction) => {
+    await transaction.selectFrom('job').select('state').where('owner', '=', owner).forUpdate().execute();
+    const stop = jobs.cancel('late');
+    await scheduled('stopJob');
+    return { stop };
+  });
+  expect(await stopped.stop).toMatchObject({ outcome: 'CANCELED', owner, execution: expect.any(Number) });
+  const { times } = await jobs.get('late');
+  expect(times.map(({ state }) => state)).toEqual(['CREATED', 'CANCELING', 'CANCELED']);
+  const { activities } = await steward.events('job/late');
+  expect(activities).toEqual(['claimJob', 'scheduleJob', 'stopJob', 'endJob']);
 });
 
 /** A job that was cancelled; answers its owner. */

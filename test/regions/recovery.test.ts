@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { lockWaits } from '../chaos/lock-waits.js';
 import { eventually } from '../support/eventually.js';
 import { type Steward, startSteward } from '../support/steward.js';
 
@@ -7,7 +9,10 @@ const NODES = ['node-1', 'node-2', 'node-3'];
 
 let steward: Steward;
 beforeAll(async () => {
-  steward = await startSteward();
+  // The worker says when it is being shut down, and waits for a lock until it has it.
+  steward = await startSteward({
+    workerEnv: { STEWARD_LOG_LEVEL: 'debug', STEWARD_LOCK_TIMEOUT_MS: '60000' },
+  });
 });
 afterEach(() => steward.clearFaults());
 afterAll(() => steward.stop());
@@ -49,6 +54,39 @@ test('I2: a node that is killed in the middle of a deletion resumes it after its
   await steward.clearFaults();
   expect(await removal.result()).toMatchObject({ outcome: 'REMOVED', groups: 2 });
   for (const node of NODES) expect(steward.regionsOnDisk(node)).toEqual([]);
+  expectOneDeletionEach(groups);
+});
+
+test('a worker that is told to end lets the pass end that it is in the middle of, and hands over the rest', async () => {
+  const groups = await steward.database('drained', 1);
+  await slowDeletions(60_000);
+  const removal = await steward.client.regionGroups.remove({ groups });
+  await deletionsUnderWay(groups);
+  const told = await steward.catalog.transaction().execute(async (transaction) => {
+    await transaction
+      .selectFrom('region_group')
+      .select('group_id')
+      .where('group_id', 'in', groups)
+      .forUpdate()
+      .execute();
+    await steward.clearFaults('node-1');
+    await eventually('its pass waits to record what is gone', async () =>
+      (await lockWaits(steward)).some(({ program }) => program === 'steward-worker'),
+    );
+    await steward.worker.kill('SIGTERM');
+    await eventually('it lets its work end', () =>
+      readFileSync(steward.worker.logFile, 'utf8').includes('"state":"STOPPING"'),
+    );
+    return { exited: steward.worker.exited };
+  });
+  expect(await told.exited).toMatchObject({ code: 0 });
+  // Nobody works now: what is recorded was so before it ended, and no attempt has to time out before it is made again.
+  const { progress, pendingActivities } = await steward.client.operations.get(removal.operationId);
+  expect(progress?.openByNode.map(({ nodeId }) => nodeId)).toEqual(['node-2', 'node-3']);
+  expect(pendingActivities.map(({ state }) => state)).not.toContain('STARTED');
+  await steward.clearFaults();
+  await steward.worker.restart();
+  expect(await removal.result()).toMatchObject({ outcome: 'REMOVED', groups: 1, replicas: 3 });
   expectOneDeletionEach(groups);
 });
 

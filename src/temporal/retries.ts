@@ -10,7 +10,9 @@ const LONGEST_DELAY_MS = 1_000;
 
 /**
  * Retries calls of one connection as Temporal's client does, and ends with it: a retry that comes due on a closed
- * connection is thrown where nobody can catch it, and ends the process.
+ * connection is thrown where nobody can catch it, and ends the process. For whoever has more to do after
+ * that: a program with a client, a coordinator that takes its row out of the catalog. Whoever closes after its last answer
+ * does without, as `setup` and the local stack do; so does a worker, whose process ends with the connection.
  */
 export class Retries {
   #ended = false;

@@ -121,15 +121,18 @@ test("a connection of one's own stays open when the client is closed", async () 
   expect((await steward.temporal.client.workflowService.getSystemInfo({})).capabilities).toBeDefined();
 });
 
-test('a client that is closed while Temporal is asked, and away, ends the question and not the program', async () => {
-  const program = fileURLToPath(new URL('closed-while-asking.mjs', import.meta.url));
-  const asked = promisify(execFile)(process.execPath, [
-    program,
-    steward.coordinatorUrl,
-    steward.temporalAddress,
-  ]);
-  expect(await asked).toMatchObject({ stdout: 'UNAVAILABLE\n', stderr: '' });
-});
+test.each([
+  ['client', 'UNAVAILABLE'],
+  ['coordinator', '14'],
+])(
+  'a %s that closes while Temporal is asked, and away, ends the question and not the program',
+  async (who, answer) => {
+    const program = fileURLToPath(new URL('closed-while-asking.mjs', import.meta.url));
+    const { coordinatorUrl, temporalAddress } = steward;
+    const asked = promisify(execFile)(process.execPath, [program, who, coordinatorUrl, temporalAddress]);
+    expect(await asked).toMatchObject({ stdout: `${answer}\n`, stderr: '' });
+  },
+);
 
 test('what the coordinator refuses is told by code', async () => {
   await steward.client.databases.create({ name: 'there' });

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { afterEach, expect, test } from 'vitest';
+import { NodeClients } from '../src/engines/reference/node-clients.js';
 import { ReferenceRegionEngine } from '../src/engines/reference/regions.js';
 import { readTransport } from '../src/model/transport.js';
 import { Credentials } from '../src/rpc/credentials.js';
-import { NodeClients } from '../src/rpc/node-clients.js';
 import { type Steward, startSteward } from '../test/support/steward.js';
 import { createBareActivities } from './bare-activities.js';
 

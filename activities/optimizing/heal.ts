@@ -28,7 +28,7 @@ import {
   shapeOfProcess,
   type TaskVerdict,
 } from '../../src/rules/stuck.js';
-import type { CommitRef } from '../../src/temporal/commit-table.js';
+import type { ProcessRef } from '../../src/rules/words.js';
 import { eachOf } from '../each-of.js';
 import { heartbeating } from '../heartbeating.js';
 import { holdWhilePaused } from '../pauses.js';
@@ -38,9 +38,9 @@ export interface HealDependencies {
   readonly catalogId: string;
   readonly optimizers: OptimizerEngine;
   /** Whether commitTable runs for this process. */
-  readonly isCommitting: (commit: CommitRef) => Promise<boolean>;
+  readonly isCommitting: (commit: ProcessRef) => Promise<boolean>;
   /** Starts commitTable; false: it runs already. */
-  readonly startCommit: (commit: CommitRef, actor: string) => Promise<boolean>;
+  readonly startCommit: (commit: ProcessRef, actor: string) => Promise<boolean>;
   readonly log: Logger;
 }
 

@@ -15,7 +15,7 @@ export interface Check {
   readonly rule: string;
   /** Capabilities of the node as GetNodeInfo tells them, and {@link RESTART}. The check is skipped without them. */
   readonly needs: readonly string[];
-  /** Resolves when the node keeps the rule; throws a {@link Violation} or the error of a call when it does not. */
+  /** Resolves when the node keeps the rule; throws a Violation or the error of a call when it does not. */
   readonly run: (probe: Probe) => Promise<void>;
 }
 

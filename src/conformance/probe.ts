@@ -34,7 +34,7 @@ export interface NodeUnderTest {
   readonly capabilities: readonly string[];
 }
 
-/** Kills the node and starts it again, together with all checks that want it; see {@link Restarts}. */
+/** Kills the node and starts it again, together with all checks that want it; see Restarts. */
 export type Restart = (alongside?: () => Promise<void>) => Promise<void>;
 
 /** How long an operation may be under way before the check gives up on it. */

@@ -1,4 +1,4 @@
-import type { ProcessRef } from '../catalog/optimizing/settling.js';
+import type { ProcessRef } from '../rules/words.js';
 import { startCommitTable } from '../temporal/commit-table.js';
 import type { LazyClient } from '../temporal/lazy-client.js';
 

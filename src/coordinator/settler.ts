@@ -1,7 +1,8 @@
 import type { Catalog } from '../catalog/catalog.js';
-import { type ProcessRef, settleProcess } from '../catalog/optimizing/settling.js';
+import { settleProcess } from '../catalog/optimizing/settling.js';
 import { findProcess } from '../catalog/optimizing/tables.js';
 import type { Logger } from '../log.js';
+import type { ProcessRef } from '../rules/words.js';
 import type { CommitStarter } from './commit-starter.js';
 
 /**

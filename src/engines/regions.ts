@@ -8,7 +8,7 @@ import type { EngineNode, OperationStatus } from './nodes.js';
 export interface RegionEngine {
   /**
    * Submits operations to one node, or asks again about operations submitted before: at most 250. Answers one status for
-   * each, in their order. Throws {@link NodeUnreachable} when the node did not answer, and {@link NodeMismatch} when
+   * each, in their order. Throws NodeUnreachable when the node did not answer, and NodeMismatch when
    * another one did.
    */
   submit(node: EngineNode, operations: readonly RegionOperation[]): Promise<OperationStatus[]>;

@@ -1,5 +1,4 @@
 import { Counter, Histogram } from 'prom-client';
-import type { OperationStatus } from '../engines/nodes.js';
 import { parseOperationId } from '../rules/operation-id.js';
 import { registry } from './registry.js';
 
@@ -22,8 +21,13 @@ const KNOWN_ENDS = 10_000;
 /** Operations whose end was counted: a node tells it as often as it is asked. */
 const known = new Set<string>();
 
+/** What a node said of an operation, as far as it is counted. */
+type ToldStatus =
+  | { readonly state: 'SUCCESS'; readonly durationMs: number }
+  | { readonly state: 'FAIL' | 'PROCESSING' | 'TASK_NOT_EXIST' | 'REFUSED' };
+
 /** Counts the operations that a node told to be over, each once. */
-export function countEnds(operationIds: readonly string[], statuses: readonly OperationStatus[]): void {
+export function countEnds(operationIds: readonly string[], statuses: readonly ToldStatus[]): void {
   for (const [index, status] of statuses.entries()) {
     const operationId = operationIds[index]!;
     if ((status.state !== 'SUCCESS' && status.state !== 'FAIL') || known.has(operationId)) continue;

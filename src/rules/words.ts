@@ -5,6 +5,13 @@ export type RegionKind = 'SCHEMA' | 'DATA';
 /** How much of a table a process rewrites: its small files, its undersized files, everything. */
 export type OptimizingKind = 'MINOR' | 'MAJOR' | 'FULL';
 
+/** An optimizing process and its table. */
+export interface ProcessRef {
+  readonly processId: number;
+  readonly tableId: number;
+  readonly table: string;
+}
+
 /** A workflow as the holder of a claim: its id and the first run of its chain, so that a retried claim finds itself. */
 export interface HolderRef {
   readonly workflowId: string;

@@ -15,9 +15,9 @@ import {
 import { listedOn } from '../catalog/sightings.js';
 import { type EngineNode, NodeMismatch, NodeUnreachable } from '../engines/nodes.js';
 import { acceptedEpochs } from '../engines/reference/epochs.js';
+import type { NodeClients } from '../engines/reference/node-clients.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
 import type { RegionOnNode } from '../engines/regions.js';
-import type { NodeClients } from '../rpc/node-clients.js';
 import { jobWorkflowId } from '../rules/job-ids.js';
 import { findDifferences } from '../rules/sweep.js';
 

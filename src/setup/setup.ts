@@ -1,10 +1,10 @@
 import { Client, Connection } from '@temporalio/client';
 import { type Catalog, migrateCatalog, openCatalog } from '../catalog/catalog.js';
+import { NodeClients } from '../engines/reference/node-clients.js';
 import { createLogger } from '../log.js';
 import { readSettings } from '../model/settings.js';
 import { readTransport } from '../model/transport.js';
 import { Credentials } from '../rpc/credentials.js';
-import { NodeClients } from '../rpc/node-clients.js';
 import { temporalConfig } from '../temporal/connection.js';
 import { Payloads } from '../temporal/payloads.js';
 import { NotTrusted, reaching } from '../temporal/reaching.js';

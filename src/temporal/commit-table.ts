@@ -1,16 +1,10 @@
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
 import { stewardActor, stewardResource } from '../../workflows/search-attributes.js';
 import type { CommitTableInput } from '../rules/optimizing-input.js';
-
-/** A process that is COMMITTING, and its table. */
-export interface CommitRef {
-  readonly tableId: number;
-  readonly table: string;
-  readonly processId: number;
-}
+import type { ProcessRef } from '../rules/words.js';
 
 /** The commit of a process has an id of its own, so that it runs once at a time. */
-export function commitTableId({ tableId, processId }: Pick<CommitRef, 'tableId' | 'processId'>): string {
+export function commitTableId({ tableId, processId }: Pick<ProcessRef, 'tableId' | 'processId'>): string {
   return `table/${tableId}/commit/${processId}`;
 }
 
@@ -18,7 +12,7 @@ export function commitTableId({ tableId, processId }: Pick<CommitRef, 'tableId' 
 export async function startCommitTable(
   client: Client,
   taskQueue: string,
-  commit: CommitRef,
+  commit: ProcessRef,
   actor: string,
 ): Promise<boolean> {
   const { tableId, table, processId } = commit;
@@ -45,7 +39,7 @@ export async function startCommitTable(
 }
 
 /** Whether the commit of a process runs now: described, because a listing lags. */
-export async function isCommitting(client: Client, commit: CommitRef): Promise<boolean> {
+export async function isCommitting(client: Client, commit: ProcessRef): Promise<boolean> {
   try {
     const { status } = await client.workflow.getHandle(commitTableId(commit)).describe();
     return status.name === 'RUNNING' || status.name === 'PAUSED';

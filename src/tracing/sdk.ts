@@ -19,7 +19,14 @@ import {
   RandomIdGenerator,
 } from '@opentelemetry/sdk-trace-base';
 import { version } from '../version.js';
-import type { TracedProcess } from './tracing.js';
+
+/** A process as its spans name it. */
+export interface TracedProcess {
+  /** `service.name`, unless OTEL_SERVICE_NAME says otherwise. */
+  readonly service: string;
+  /** `service.instance.id`: which one of several, such as the id of a node. */
+  readonly instance?: string | undefined;
+}
 
 /** What a span is known by before it is there. */
 export interface SpanIds {

@@ -1,5 +1,5 @@
 import type * as OpenTelemetry from '@opentelemetry/api';
-import type { Sdk } from './sdk.js';
+import type { Sdk, TracedProcess } from './sdk.js';
 import { readTracing } from './setting.js';
 
 /** A process whose spans cannot be delivered ends all the same, after this. In milliseconds. */
@@ -13,14 +13,6 @@ type Attributes = OpenTelemetry.Attributes;
 
 let api: Api | undefined;
 let sdk: Sdk | undefined;
-
-/** A process as its spans name it. */
-export interface TracedProcess {
-  /** `service.name`, unless OTEL_SERVICE_NAME says otherwise. */
-  readonly service: string;
-  /** `service.instance.id`: which one of several, such as the id of a node. */
-  readonly instance?: string | undefined;
-}
 
 /**
  * Traces this process when the standard variables say where spans go (docs/traces.md); otherwise nothing of OpenTelemetry is

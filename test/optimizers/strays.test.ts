@@ -6,11 +6,11 @@ import { createStrayActivities, surveyOptimizers } from '../../activities/optimi
 import { findNode } from '../../src/catalog/nodes.js';
 import { setGroupSettings } from '../../src/catalog/optimizers/keeping.js';
 import type { OptimizerResource } from '../../src/client/index.js';
+import { NodeClients } from '../../src/engines/reference/node-clients.js';
 import { ReferenceOptimizerEngine } from '../../src/engines/reference/optimizers.js';
 import { createLogger } from '../../src/log.js';
 import { readTransport } from '../../src/model/transport.js';
 import { Credentials } from '../../src/rpc/credentials.js';
-import { NodeClients } from '../../src/rpc/node-clients.js';
 import { formatOperationId, resourcePath } from '../../src/rules/operation-id.js';
 import { findStrays, launchesAhead } from '../../src/rules/sweep.js';
 import { eventually } from '../support/eventually.js';

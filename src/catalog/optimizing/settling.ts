@@ -1,15 +1,9 @@
 import { sql } from 'kysely';
 import { MAX_TASK_FAILURES, type TableStatus } from '../../rules/optimizing-states.js';
 import { isOptimizing } from '../../rules/stuck.js';
+import type { ProcessRef } from '../../rules/words.js';
 import type { Catalog, CatalogTransaction } from '../catalog.js';
 import { endProcess, moveTable, requireTaskTransition } from './states.js';
-
-/** A process and its table, as messages name them. */
-export interface ProcessRef {
-  readonly processId: number;
-  readonly tableId: number;
-  readonly table: string;
-}
 
 export type SettleVerdict =
   /** All tasks are SUCCESS, and the table is COMMITTING: `began` by this call, or before it. commitTable is to run. */

@@ -1,5 +1,5 @@
-import type { NodeClients } from '../../rpc/node-clients.js';
 import type { EngineNode } from '../nodes.js';
+import type { NodeClients } from './node-clients.js';
 
 /** The highest epoch that a node accepted for a resource. */
 export interface AcceptedEpoch {

@@ -7,7 +7,6 @@ import {
   SubmitRequestSchema,
   type TaskGroupCheckpointSchema,
 } from '../../rpc/gen/steward/worker/v1/operation_pb.js';
-import type { NodeClients } from '../../rpc/node-clients.js';
 import type { TaskGroupLocation } from '../../rules/operation-id.js';
 import type {
   JobEngine,
@@ -17,6 +16,7 @@ import type {
   TaskGroupOperation,
 } from '../jobs.js';
 import type { EngineNode, OperationStatus } from '../nodes.js';
+import type { NodeClients } from './node-clients.js';
 import { readStatuses } from './operation-status.js';
 
 /** Drives nodes that speak the worker contract (proto/steward/worker/v1). */

@@ -4,7 +4,6 @@ import {
   type TaskResult,
 } from '../../rpc/gen/steward/worker/v1/inventory_pb.js';
 import { type OperationSchema, SubmitRequestSchema } from '../../rpc/gen/steward/worker/v1/operation_pb.js';
-import type { NodeClients } from '../../rpc/node-clients.js';
 import type { EngineNode } from '../nodes.js';
 import type {
   OptimizerEngine,
@@ -15,6 +14,7 @@ import type {
   TaskAttempt,
   TaskOutcome,
 } from '../optimizers.js';
+import type { NodeClients } from './node-clients.js';
 import { readStatuses } from './operation-status.js';
 
 /** Drives nodes that speak the worker contract (proto/steward/worker/v1). */

@@ -5,9 +5,9 @@ import {
   RegionKind,
   SubmitRequestSchema,
 } from '../../rpc/gen/steward/worker/v1/operation_pb.js';
-import type { NodeClients } from '../../rpc/node-clients.js';
 import type { EngineNode, OperationStatus } from '../nodes.js';
 import type { RegionEngine, RegionOnNode, RegionOperation } from '../regions.js';
+import type { NodeClients } from './node-clients.js';
 import { readStatuses } from './operation-status.js';
 
 /** Drives nodes that speak the worker contract (proto/steward/worker/v1). */

@@ -1,10 +1,10 @@
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
-import { type EngineNode, NodeIncapable, NodeMismatch, NodeUnreachable } from '../engines/nodes.js';
-import { unreachableDelayMs } from '../rules/pace.js';
-import { RpcConnection } from './connection.js';
-import type { Credentials } from './credentials.js';
-import { InventoryService } from './gen/steward/worker/v1/inventory_pb.js';
-import { OperationService } from './gen/steward/worker/v1/operation_pb.js';
+import { RpcConnection } from '../../rpc/connection.js';
+import type { Credentials } from '../../rpc/credentials.js';
+import { InventoryService } from '../../rpc/gen/steward/worker/v1/inventory_pb.js';
+import { OperationService } from '../../rpc/gen/steward/worker/v1/operation_pb.js';
+import { unreachableDelayMs } from '../../rules/pace.js';
+import { type EngineNode, NodeIncapable, NodeMismatch, NodeUnreachable } from '../nodes.js';
 
 /** The clients of one node's services. */
 export interface NodeClient {

@@ -178,13 +178,19 @@ export type NodeProcessDocument =
       };
     };
 
+/** Told on stderr as well. */
+export interface Incomplete {
+  /** What is left out because somebody did not answer, and why; absent when nothing is. */
+  readonly problems?: readonly string[];
+}
+
 /** `operation list` */
-export interface OperationsDocument {
+export interface OperationsDocument extends Incomplete {
   readonly operations: readonly Operation[];
 }
 
 /** `operation show` */
-export interface OperationDocument {
+export interface OperationDocument extends Incomplete {
   readonly operation: OperationDescription;
 }
 

@@ -1,7 +1,7 @@
 import type { Overview, RunningOperation } from '../client/index.js';
 import { formatDuration } from './duration.js';
 import { nodeTable, pauseText, section } from './render.js';
-import { table } from './table.js';
+import { type Paint, paragraph, table } from './table.js';
 import { colors, tableWidth } from './terminal.js';
 
 /** What `steward top` shows: a section for everything that there is something to say of. */
@@ -9,8 +9,8 @@ export function overviewText(overview: Overview): string {
   const { at, problems, pauses = [] } = overview;
   return [
     `${colors.bold('Steward')} at ${at}${summary(overview)}`,
-    ...problems.map((problem) => colors.red(`cannot be shown: ${problem}`)),
-    ...pauses.map((pause) => colors.yellow(pauseText(pause))),
+    ...problems.map((problem) => told(`cannot be shown: ${problem}`, colors.red)),
+    ...pauses.map((pause) => told(pauseText(pause), colors.yellow)),
     ...part('NODES', overview.nodes, (nodes) => nodeTable(nodes)),
     ...part('OPERATIONS', overview.operations, operationsText),
     ...part('STUCK PROCESSES', overview.heals?.last?.result.stuck, (stuck) =>
@@ -82,6 +82,10 @@ export function screenful(text: string, rows: number): string[] {
   if (lines.length <= room) return lines;
   const left = lines.length - room + 1;
   return [...lines.slice(0, room - 1), colors.yellow(`and ${left} more lines: steward top --once`)];
+}
+
+function told(text: string, paint: Paint): string {
+  return paragraph({ text, paint }, tableWidth());
 }
 
 function summary({ nodes, operations, heals }: Overview): string {

@@ -1,6 +1,6 @@
 import { clean } from './terminal.js';
 
-type Paint = (text: string) => string;
+export type Paint = (text: string) => string;
 export type Cell = string | number | { readonly text: string; readonly paint: Paint };
 
 export interface Column {
@@ -43,6 +43,11 @@ export function fields(pairs: readonly (readonly [string, Cell | undefined])[], 
       lines([plain(name), plain(value)], columns, [names, Math.max(width - names - GAP.length, LEAST_WIDTH)]),
     )
     .join('\n');
+}
+
+/** A text in lines of at most `width` columns. */
+export function paragraph(text: Cell, width: number): string {
+  return lines([plain(text)], [{ title: '' }], [width]).join('\n');
 }
 
 interface PlainCell {

@@ -55,14 +55,16 @@ export class StewardClient {
   readonly #coordinator: Coordinator;
   readonly #target: TemporalTarget;
   readonly #taskQueue: string;
+  readonly #actor: string;
   #temporal: Promise<Temporal> | undefined;
 
   private constructor(options: ConnectOptions) {
     const actor = valid(() => text({ actor: options.actor }, 'actor', ACTOR_NAME));
+    this.#actor = actor;
     this.#target = options.temporal ?? {};
     this.#taskQueue = options.taskQueue ?? 'steward';
     this.#credentials = credentialsOf(options);
-    this.#coordinator = new Coordinator(options.coordinatorUrl, this.#credentials);
+    this.#coordinator = Coordinator.at(options.coordinatorUrl, this.#credentials);
     const temporal = () => this.#connectTemporal();
     this.nodes = new Nodes(this.#coordinator, this.#credentials, actor);
     this.operations = new Operations(this.#coordinator, temporal, actor);
@@ -101,8 +103,18 @@ export class StewardClient {
 
   /** Everything at one moment, for one screen; what cannot be asked is told, and leaves out its part alone. */
   async overview(): Promise<Overview> {
-    const { overview } = await import('./overview.js');
-    return overview(this);
+    // Loaded before anybody is asked: no answer is read meanwhile.
+    const [{ overview }] = await Promise.all([import('./overview.js'), import('./temporal.js')]);
+    const coordinator = this.#coordinator.briefly();
+    const temporal = () => this.#connectTemporal();
+    const operations = new Operations(coordinator, temporal, this.#actor);
+    return overview({
+      nodes: new Nodes(coordinator, this.#credentials, this.#actor),
+      operations,
+      heals: new Heals(coordinator, temporal, operations, this.#actor),
+      optimizerGroups: new OptimizerGroups(coordinator, temporal, this.#actor),
+      jobs: new Jobs(coordinator, temporal, operations, this.#actor),
+    });
   }
 
   /** Closes the connections that the client made. Operations go on. */

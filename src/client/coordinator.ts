@@ -1,4 +1,4 @@
-import { type Client, createClient } from '@connectrpc/connect';
+import { type Client, createClient, type Transport } from '@connectrpc/connect';
 import { RpcConnection } from '../rpc/connection.js';
 import type { Credentials } from '../rpc/credentials.js';
 import { CatalogService } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
@@ -9,19 +9,35 @@ import { TableService } from '../rpc/gen/steward/coordinator/v1/tables_pb.js';
 import { StewardError } from './errors.js';
 
 const DEADLINE_MS = 10_000;
+/** What only complements an answer does not hold it up for longer. */
+const GLANCE_MS = 4_000;
 
 /** The coordinator as the client asks it: one connection, made at the first question. */
 export class Coordinator {
+  readonly #name: string;
   readonly #connection: RpcConnection;
+  readonly #brief: boolean;
+  /** Of a brief one: why it is not asked again. */
+  #silence: StewardError | undefined;
   readonly #catalog: Client<typeof CatalogService>;
   readonly #heals: Client<typeof HealService>;
   readonly #tables: Client<typeof TableService>;
   readonly #optimizerGroups: Client<typeof OptimizerGroupService>;
   readonly #jobs: Client<typeof JobService>;
-  readonly #name: string;
+
+  private constructor(name: string, connection: RpcConnection, transport: Transport, brief: boolean) {
+    this.#name = name;
+    this.#connection = connection;
+    this.#brief = brief;
+    this.#catalog = createClient(CatalogService, transport);
+    this.#heals = createClient(HealService, transport);
+    this.#tables = createClient(TableService, transport);
+    this.#optimizerGroups = createClient(OptimizerGroupService, transport);
+    this.#jobs = createClient(JobService, transport);
+  }
 
   /** @throws StewardError INVALID_INPUT when the URL is none */
-  constructor(url: string, credentials: Credentials) {
+  static at(url: string, credentials: Credentials): Coordinator {
     const base = URL.canParse(url) ? new URL(url) : undefined;
     if (base?.protocol !== 'http:' && base?.protocol !== 'https:') {
       throw new StewardError(
@@ -32,13 +48,17 @@ export class Coordinator {
         },
       );
     }
-    this.#name = `the coordinator at ${url}`;
-    this.#connection = new RpcConnection(url, credentials, { deadlineMs: DEADLINE_MS });
-    this.#catalog = createClient(CatalogService, this.#connection.transport);
-    this.#heals = createClient(HealService, this.#connection.transport);
-    this.#tables = createClient(TableService, this.#connection.transport);
-    this.#optimizerGroups = createClient(OptimizerGroupService, this.#connection.transport);
-    this.#jobs = createClient(JobService, this.#connection.transport);
+    const connection = new RpcConnection(url, credentials, { deadlineMs: DEADLINE_MS });
+    return new Coordinator(`the coordinator at ${url}`, connection, connection.transport, false);
+  }
+
+  /**
+   * The same over the same connection, for one answer that it only complements: it has {@link GLANCE_MS} to answer, and once it
+   * did not, every further question fails at once.
+   */
+  briefly(): Coordinator {
+    if (this.#brief) return this;
+    return new Coordinator(this.#name, this.#connection, withDeadline(this.#connection.transport), true);
   }
 
   /** Asks; what fails becomes a StewardError. */
@@ -63,14 +83,27 @@ export class Coordinator {
   }
 
   async #answer<T>(question: () => Promise<T>): Promise<T> {
+    if (this.#silence !== undefined) throw this.#silence;
     try {
       return await question();
     } catch (error) {
-      throw StewardError.from(error, this.#name);
+      const told = StewardError.from(error, this.#name);
+      if (this.#brief && told.code === 'UNAVAILABLE') this.#silence = told;
+      throw told;
     }
   }
 
   close(): void {
     this.#connection.close();
   }
+}
+
+/** With the deadline of a glance for calls that name none. */
+function withDeadline(transport: Transport): Transport {
+  return {
+    unary: (method, signal, timeoutMs = GLANCE_MS, ...call) =>
+      transport.unary(method, signal, timeoutMs, ...call),
+    stream: (method, signal, timeoutMs = GLANCE_MS, ...call) =>
+      transport.stream(method, signal, timeoutMs, ...call),
+  };
 }

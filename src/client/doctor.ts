@@ -37,6 +37,8 @@ export class Doctor {
    */
   async examine(processes: ProcessStates = new Map()): Promise<Finding[]> {
     const { nodes, heals, optimizerGroups, jobs, operations, workers, taskQueue } = this.tools;
+    // Loaded before anybody is asked: no answer is read meanwhile.
+    await import('./temporal.js');
     const [temporal, control] = await Promise.all([this.#temporal(), this.#control()]);
     const findings = [...temporal.findings, ...control.findings];
     const { status, clock } = control;
@@ -113,7 +115,7 @@ export class Doctor {
   }> {
     const askedAt = Date.now();
     try {
-      const status = await this.tools.coordinator.ask((catalog) => catalog.getStatus({}));
+      const status = await this.tools.coordinator.briefly().ask((catalog) => catalog.getStatus({}));
       const clock = { askedAt, answeredAt: Date.now() };
       return { findings: [ok('coordinator', `answers, version ${status.version}`)], status, clock };
     } catch (error) {

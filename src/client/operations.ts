@@ -11,6 +11,7 @@ import { holderFrom } from './messages.js';
 import type { Operation, OperationDescription, OperationProgress } from './model.js';
 import { OperationHandle, outcomeOf, supersededBy } from './operation-handle.js';
 import type { Pause } from './pauses.js';
+import { Problems } from './problems.js';
 import type { OperationType, Temporal } from './temporal.js';
 import { isLostUpdate, UPDATE_ATTEMPTS, UPDATE_RETRY_MS } from './updates.js';
 import { valid } from './validation.js';
@@ -51,11 +52,17 @@ export interface OperationFilter {
   readonly actor?: string | undefined;
   /** {@link LISTED} by default. */
   readonly limit?: number | undefined;
+  /** Told, in one line, of pauses that are left out because the coordinator does not answer. */
+  readonly onProblem?: OnProblem | undefined;
 }
+
+type OnProblem = (problem: string) => void;
 
 export interface DescribeOptions {
   /** Leave out what takes further questions: the current details, and the summaries of pending activities. */
   readonly brief?: boolean | undefined;
+  /** Told, in one line, of pauses and progress that are left out because the coordinator does not answer. */
+  readonly onProblem?: OnProblem | undefined;
 }
 
 /** `client.operations`: the workflows of Steward. */
@@ -67,7 +74,12 @@ export class Operations {
   ) {}
 
   /** The newest first, from Temporal's visibility store: what just started or ended may be missing for a moment. */
-  async list({ running = false, actor, limit = LISTED }: OperationFilter = {}): Promise<Operation[]> {
+  async list({
+    running = false,
+    actor,
+    limit = LISTED,
+    onProblem,
+  }: OperationFilter = {}): Promise<Operation[]> {
     const temporal = await this.temporal();
     const { operationFrom } = await import('./operation-description.js');
     const types = WORKFLOW_TYPES.map((type) => `'${type}'`).join(', ');
@@ -79,7 +91,8 @@ export class Operations {
         : actor.includes('\\')
           ? []
           : [`StewardActor = '${actor.replaceAll("'", "''")}'`];
-    const listed = await temporal.askWithoutKeys(async (client) => {
+    const problems = new Problems();
+    const listing = temporal.askWithoutKeys(async (client) => {
       const found: Operation[] = [];
       const query = [`WorkflowType IN (${types})`, status, ...by].join(' AND ');
       for await (const info of client.workflow.list({ query, pageSize: Math.min(limit, 200) })) {
@@ -90,7 +103,11 @@ export class Operations {
       }
       return found;
     });
-    const pauses = await this.#pausesIfKnown();
+    const [listed, pauses] = await Promise.all([
+      listing,
+      this.#pausesIfKnown(this.coordinator.briefly(), problems),
+    ]);
+    for (const problem of problems.lines) onProblem?.(problem);
     return listed.map((operation) => withPause(operation, pauses));
   }
 
@@ -172,13 +189,7 @@ export class Operations {
 
   /** What is paused, a pause of everything first. */
   async pauses(): Promise<Pause[]> {
-    const { pauses } = await this.coordinator.ask((catalog) => catalog.listPauses({}));
-    return pauses.map(({ operationId, actor, reason, since }) => ({
-      ...(operationId !== '' && { operationId }),
-      actor,
-      reason,
-      since: since === undefined ? '' : timestampDate(since).toISOString(),
-    }));
+    return pausesOf(this.coordinator);
   }
 
   /** The handle of what was started. */
@@ -223,14 +234,17 @@ export class Operations {
         ),
       ),
     );
+    const coordinator = this.coordinator.briefly();
+    const problems = new Problems();
     const [pauses, summary, details, currentDetails, claim, end] = await Promise.all([
-      open ? this.#pausesIfKnown() : [],
+      open ? this.#pausesIfKnown(coordinator, problems) : [],
       described.staticSummary(),
       described.staticDetails(),
       open && options.brief !== true ? this.#currentDetails(temporal, operationId) : undefined,
-      this.#claim(operationId, first),
+      this.#claim(coordinator, operationId, first, problems),
       open ? undefined : this.#end(temporal, operationId, described.runId),
     ]);
+    for (const problem of problems.lines) options.onProblem?.(problem);
     const by = claim?.supersededBy ?? supersededBy(end?.result);
     return {
       ...withPause(operation, pauses),
@@ -248,12 +262,13 @@ export class Operations {
   }
 
   /** None while the coordinator is away. */
-  async #pausesIfKnown(): Promise<Pause[]> {
+  async #pausesIfKnown(coordinator: Coordinator, problems: Problems): Promise<Pause[]> {
     try {
-      return await this.pauses();
+      return await pausesOf(coordinator);
     } catch (error) {
-      if (error instanceof StewardError && error.code === 'UNAVAILABLE') return [];
-      throw error;
+      if (!isUnavailable(error)) throw error;
+      problems.add('pauses', error);
+      return [];
     }
   }
 
@@ -273,8 +288,10 @@ export class Operations {
 
   /** What the catalog knows of it; undefined before its first claim, and while the coordinator is away. */
   async #claim(
+    coordinator: Coordinator,
     workflowId: string,
     firstRunId: string,
+    problems: Problems,
   ): Promise<{ holder: Holder; progress: OperationProgress; supersededBy?: Holder } | undefined> {
     try {
       const {
@@ -282,7 +299,7 @@ export class Operations {
         replicas,
         open,
         supersededBy: by,
-      } = await this.coordinator.ask((catalog) => catalog.getHolder({ workflowId, firstRunId }));
+      } = await coordinator.ask((catalog) => catalog.getHolder({ workflowId, firstRunId }));
       return {
         holder: holderFrom(holder!),
         progress: {
@@ -293,9 +310,10 @@ export class Operations {
         ...(by && { supersededBy: holderFrom(by) }),
       };
     } catch (error) {
-      if (error instanceof StewardError && (error.code === 'NOT_FOUND' || error.code === 'UNAVAILABLE'))
-        return undefined;
-      throw error;
+      if (error instanceof StewardError && error.code === 'NOT_FOUND') return undefined;
+      if (!isUnavailable(error)) throw error;
+      problems.add('progress', error);
+      return undefined;
     }
   }
 
@@ -350,6 +368,10 @@ export class Operations {
   }
 }
 
+function isUnavailable(error: unknown): boolean {
+  return error instanceof StewardError && error.code === 'UNAVAILABLE';
+}
+
 /** Of what is open, the pause that it is under. */
 function withPause(operation: Operation, pauses: readonly Pause[]): Operation {
   if (operation.closedAt !== undefined) return operation;
@@ -357,4 +379,14 @@ function withPause(operation: Operation, pauses: readonly Pause[]): Operation {
     ({ operationId }) => operationId === undefined || operationId === operation.operationId,
   );
   return pause === undefined ? operation : { ...operation, paused: pause };
+}
+
+async function pausesOf(coordinator: Coordinator): Promise<Pause[]> {
+  const { pauses } = await coordinator.ask((catalog) => catalog.listPauses({}));
+  return pauses.map(({ operationId, actor, reason, since }) => ({
+    ...(operationId !== '' && { operationId }),
+    actor,
+    reason,
+    since: since === undefined ? '' : timestampDate(since).toISOString(),
+  }));
 }

@@ -5,8 +5,9 @@ import type { Nodes } from './nodes.js';
 import type { Operations } from './operations.js';
 import type { OptimizerGroups } from './optimizer-groups.js';
 import type { Pause } from './pauses.js';
+import { Problems } from './problems.js';
 
-/** Everything at one moment. What could not be asked is absent, and its reason is among the problems. */
+/** Everything at one moment. What could not be asked is absent, and stands among the problems with its reason. */
 export interface Overview {
   readonly at: string;
   readonly problems: readonly string[];
@@ -59,12 +60,12 @@ const ELSEWHERE = ['keepOptimizerGroup', 'ensureKeepers', 'runJob', 'purgeJobSta
 
 /** Asks for everything at once; what fails leaves out its part alone. */
 export async function overview(tools: OverviewTools): Promise<Overview> {
-  const problems: string[] = [];
+  const problems = new Problems();
   const part = async <T>(what: string, ask: () => Promise<T>): Promise<T | undefined> => {
     try {
       return await ask();
     } catch (error) {
-      problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+      problems.add(what, error);
       return undefined;
     }
   };
@@ -81,7 +82,7 @@ export async function overview(tools: OverviewTools): Promise<Overview> {
   );
   return {
     at: new Date().toISOString(),
-    problems,
+    problems: problems.lines,
     ...(pauses && { pauses }),
     ...(nodes && { nodes }),
     ...(operations && { operations }),

@@ -225,6 +225,10 @@ test('a node that beats and does not answer, because it is reached elsewhere, is
     verdict: 'WARN',
     found: text(new RegExp(`^sends heartbeats, and does not answer at ${away}: `)),
   });
+  const shown = await run(['node', 'show', 'node-4'], { env: steward.clientEnv });
+  expect(shown.stderr).toMatch(/^cannot be shown: what it has under way: node-4 at \S+ cannot be reached/);
+  expect(shown.stdout).toMatch(/^node +node-4\nstate +alive\n/);
+  expect(shown.code).toBe(0);
   await first.kill();
   await steward.addNode('node-4', {
     flags: [`--advertise=${steward.nodeUrl('node-1')}`],

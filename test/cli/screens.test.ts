@@ -56,7 +56,8 @@ test('what cannot be asked is told, and the rest is shown', async () => {
   const { stdout } = await run(['top', '--once'], {
     env: { ...steward.clientEnv, TEMPORAL_ADDRESS: '127.0.0.1:1' },
   });
-  expect(stdout).toMatch(/cannot be shown: operations: Temporal at 127\.0\.0\.1:1 cannot be reached/);
+  expect(stdout).toMatch(/cannot be shown: heals, operations: Temporal at 127\.0\.0\.1:1 cannot be reached/);
+  fits(stdout);
   expect(stdout).toMatch(/NODES/);
 });
 
@@ -115,3 +116,57 @@ test('the commands of docs/operate.md that only read run as they stand', async (
     expect(code, line).toBe(0);
   }
 }, 120_000);
+
+test('a coordinator that hangs holds up nothing that Temporal answers: what is left out is told, and the rest is shown', async () => {
+  await steward.coordinator.kill('SIGSTOP');
+  try {
+    const commands = Promise.all([
+      cli('operation list'),
+      cli(`operation show ${blocked} --json`),
+      cli('top --once'),
+    ]);
+    // What needs it waits for its full time.
+    let nodes = 'asked';
+    steward.client.nodes.list().then(
+      () => {
+        nodes = 'answered';
+      },
+      () => {
+        nodes = 'given up';
+      },
+    );
+    const problems: string[] = [];
+    const listing = steward.client.operations.list({
+      running: true,
+      onProblem: (problem) => problems.push(problem),
+    });
+    const overview = steward.client.overview();
+    expect((await listing).map(({ operationId }) => operationId)).toContain(blocked);
+    expect(problems).toEqual([
+      expect.stringMatching(/^pauses: the coordinator at \S+ did not answer in time/),
+    ]);
+    expect((await overview).problems).toEqual([
+      expect.stringMatching(/^heals, jobs, nodes, optimizers, pauses: the coordinator at \S+ did not answer/),
+    ]);
+    expect((await overview).operations?.map(({ operationId }) => operationId)).toContain(blocked);
+    expect(nodes).toBe('asked');
+
+    const [list, show, top] = await commands;
+    expect(list).toMatchObject({ code: 0, stdout: expect.stringContaining(blocked) });
+    expect(list.stderr).toMatch(
+      /^cannot be shown: pauses: the coordinator at \S+ did not answer in time.*\n$/,
+    );
+    expect(show.code).toBe(0);
+    expect(show.stderr).toMatch(/^cannot be shown: pauses, progress: the coordinator at .*\n$/);
+    expect(show.document()).toMatchObject({
+      operation: { operationId: blocked, status: 'RUNNING' },
+      problems: [expect.stringContaining('pauses, progress: ')],
+    });
+    expect(top.code).toBe(0);
+    expect(top.stdout).toMatch(new RegExp(`OPERATIONS\\n[\\s\\S]*${blocked}`));
+    fits(top.stdout);
+  } finally {
+    await steward.coordinator.kill('SIGCONT');
+    await steward.nodesAlive();
+  }
+}, 60_000);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Node, NodeLimits, StewardClient } from '../../client/index.js';
+import type { Node, NodeLimits, NodeState, StewardClient } from '../../client/index.js';
 import { MAX_LIMIT } from '../../rules/bounds.js';
 import { withClient } from '../connection.js';
 import type { HostedReplica, NodeDocument, NodeLimitDocument, NodesDocument } from '../documents.js';
@@ -24,7 +24,7 @@ import {
   nodeTable,
   processText,
 } from '../render.js';
-import { print } from '../terminal.js';
+import { print, printLine } from '../terminal.js';
 import { addFaultCommand } from './fault.js';
 import { addNodeProcessCommands } from './node-process.js';
 
@@ -56,7 +56,7 @@ export function addNodeCommands(program: Command): void {
                 .filter(({ nodeId }) => nodeId === id)
                 .map(({ state }) => ({ groupId, database, kind, state })),
           );
-          const state = found.alive ? await client.nodes.state(found).catch(() => undefined) : undefined;
+          const state = found.alive ? await stateOf(client, found) : undefined;
           print<NodeDocument>(options, { node: found, replicas, ...(state && { state }) }, () =>
             [
               details([
@@ -102,6 +102,18 @@ export function addNodeCommands(program: Command): void {
 
   addFaultCommand(node);
   addNodeProcessCommands(node);
+}
+
+/** What it says of itself, unless it does not answer, which is told. */
+async function stateOf(client: StewardClient, node: Node): Promise<NodeState | undefined> {
+  try {
+    return await client.nodes.state(node);
+  } catch (error) {
+    printLine(
+      `cannot be shown: what it has under way: ${error instanceof Error ? error.message : String(error)}`,
+    );
+    return undefined;
+  }
 }
 
 function withProcess(

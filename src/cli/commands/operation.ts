@@ -3,6 +3,7 @@ import type { StewardClient } from '../../client/index.js';
 import { confirm, type DestroyingOptions, destroys } from '../confirm.js';
 import { withClient } from '../connection.js';
 import type {
+  Incomplete,
   OperationCancelDocument,
   OperationDocument,
   OperationPauseDocument,
@@ -11,7 +12,7 @@ import type {
 import { UsageError } from '../failure.js';
 import { type ChangeOptions, type ConnectionOptions, changes, connects, example } from '../options.js';
 import { operationTable, operationText, pauseText, runningText } from '../render.js';
-import { print } from '../terminal.js';
+import { print, printLine } from '../terminal.js';
 import { lookAgain } from '../words.js';
 
 /** `steward operation` */
@@ -25,13 +26,15 @@ export function addOperationCommands(program: Command): void {
       .action((options: ConnectionOptions & { readonly all?: boolean }) =>
         withClient(options, async (client) => {
           const { all, actor } = options;
-          const operations = await client.operations.list({ running: all !== true, actor });
+          const problems: string[] = [];
+          const onProblem = (problem: string) => problems.push(problem);
+          const operations = await client.operations.list({ running: all !== true, actor, onProblem });
           const nothing = options.all
             ? 'no operations'
             : 'nothing runs; see also: steward operation list --all';
           const table = () => operationTable(operations, nothing);
           const { LISTED } = await import('../../client/operations.js');
-          print<OperationsDocument>(options, { operations }, () =>
+          print<OperationsDocument>(options, { operations, ...told(problems) }, () =>
             operations.length < LISTED ? table() : `${table()}\nthese are the newest ${LISTED}`,
           );
         }),
@@ -47,8 +50,12 @@ export function addOperationCommands(program: Command): void {
       .argument('<id>', 'its id, as it was printed at the start or by "operation list"')
       .action((id: string, options: ConnectionOptions) =>
         withClient(options, async (client) => {
-          const found = await client.operations.get(id);
-          print<OperationDocument>(options, { operation: found }, () => operationText(found));
+          const problems: string[] = [];
+          const onProblem = (problem: string) => problems.push(problem);
+          const found = await client.operations.get(id, { onProblem });
+          print<OperationDocument>(options, { operation: found, ...told(problems) }, () =>
+            operationText(found),
+          );
         }),
       ),
     'steward operation show region-group/3/remove',
@@ -108,6 +115,12 @@ export function addOperationCommands(program: Command): void {
     'steward operation resume region-group/3/remove',
     'steward operation resume --all',
   );
+}
+
+/** Told on stderr, and stands in the document when there is something to tell. */
+function told(problems: readonly string[]): Incomplete {
+  for (const problem of problems) printLine(`cannot be shown: ${problem}`);
+  return problems.length === 0 ? {} : { problems };
 }
 
 interface PauseOptions extends ChangeOptions {

@@ -38,7 +38,9 @@ async function examineNode(nodes: Nodes, node: Node, processes: ProcessStates): 
       warn(
         check,
         `sends heartbeats, and does not answer at ${address}: ${reasonOf(error)}`,
-        'see that its --advertise address can be reached from workers and from here, and that it is not overloaded',
+        process === 'paused'
+          ? fixOf(nodeId, process)
+          : 'see that its --advertise address can be reached from workers and from here, and that it is not overloaded',
       ),
     ];
   }

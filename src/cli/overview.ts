@@ -1,24 +1,20 @@
 import type { Overview, RunningOperation } from '../client/index.js';
 import { formatDuration } from './duration.js';
+import { acted, healedText, unhealed, unhealedText } from './heals-text.js';
 import { nodeTable, pauseText, section } from './render.js';
 import { type Paint, paragraph, table } from './table.js';
 import { colors, tableWidth } from './terminal.js';
 
 /** What `steward top` shows: a section for everything that there is something to say of. */
 export function overviewText(overview: Overview): string {
-  const { at, problems, pauses = [] } = overview;
+  const { at, problems, pauses = [], heals: { last, lastHealed } = {} } = overview;
   return [
     `${colors.bold('Steward')} at ${at}${summary(overview)}`,
     ...problems.map((problem) => told(`cannot be shown: ${problem}`, colors.red)),
     ...pauses.map((pause) => told(pauseText(pause), colors.yellow)),
     ...part('NODES', overview.nodes, (nodes) => nodeTable(nodes)),
     ...part('OPERATIONS', overview.operations, operationsText),
-    ...part('STUCK PROCESSES', overview.heals?.last?.result.stuck, (stuck) =>
-      rows(
-        ['TABLE', 'PROCESS', 'SHAPE', 'STATUS'],
-        stuck.map(({ table: name, processId, shape, status }) => [name, processId, shape, status]),
-      ),
-    ),
+    ...part('STUCK PROCESSES', last && unhealed(last.result), (stuck) => unhealedText(last!, stuck)),
     ...part('ORPHANS', overview.orphans, (orphans) =>
       rows(
         ['GROUP', 'RESOURCE', 'NODE', 'LAST ERROR'],
@@ -48,17 +44,8 @@ export function overviewText(overview: Overview): string {
         tombstones.map(({ jobId, state, freeAt }) => [jobId, state, freeText(freeAt)]),
       ),
     ),
-    ...part('LAST HEALS', overview.heals?.lastHealed?.result.healed, (healed) =>
-      rows(
-        ['TABLE', 'PROCESS', 'SHAPE', 'OUTCOME', 'HEALED'],
-        healed.map(({ table: name, processId, shape, outcome }) => [
-          name,
-          processId,
-          shape,
-          outcome,
-          `${since(overview.heals!.lastHealed!.endedAt)} ago`,
-        ]),
-      ),
+    ...part('LAST HEALS', lastHealed && acted(lastHealed.result), (healed) =>
+      healedText(lastHealed!, healed),
     ),
     ...part('RESTARTED OPTIMIZERS', overview.restarts, (restarts) =>
       rows(

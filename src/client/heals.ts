@@ -31,6 +31,8 @@ export interface HealStatus {
 
 export interface EndedHeal {
   readonly operationId: string;
+  /** Who started it: the schedule, as `schedule`, or somebody. */
+  readonly actor?: string;
   readonly endedAt: string;
   readonly result: HealResult;
 }
@@ -115,11 +117,13 @@ export class Heals {
 
   async #last(which: string): Promise<EndedHeal | undefined> {
     const temporal = await this.temporal();
+    const { operationFrom } = await import('./operation-description.js');
     return temporal.ask(async (client) => {
       const query = `WorkflowType = 'healStuckCommits' AND ${which}`;
-      for await (const { workflowId, runId, closeTime } of client.workflow.list({ query, pageSize: 1 })) {
-        const result: HealResult = await client.workflow.getHandle(workflowId, runId).result();
-        return { operationId: workflowId, endedAt: (closeTime ?? new Date()).toISOString(), result };
+      for await (const ended of client.workflow.list({ query, pageSize: 1 })) {
+        const { operationId, runId, actor, closedAt = new Date().toISOString() } = operationFrom(ended);
+        const result: HealResult = await client.workflow.getHandle(operationId, runId).result();
+        return { operationId, ...(actor !== undefined && { actor }), endedAt: closedAt, result };
       }
       return undefined;
     });

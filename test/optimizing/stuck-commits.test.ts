@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { lockWaits } from '../chaos/lock-waits.js';
+import { steward as run } from '../cli/steward-command.js';
 import { eventually } from '../support/eventually.js';
 import {
   GROUP,
@@ -73,6 +74,19 @@ test('the lock is held for five cycles: each tells of the detection and of the f
       },
     ]);
   }
+  const page = await eventually('the last cycle is on the screen', async () => {
+    const { stdout } = await run(['top', '--once'], { env: steward.clientEnv });
+    return stdout.includes('NOT HEALED BECAUSE') && stdout;
+  });
+  const [stuck, healed] = ['STUCK PROCESSES', 'LAST HEALS'].map((title) => sectionOf(page, title));
+  expect(stuck).toMatch(/^found \S+ ago by tester\nTABLE +PROCESS +STUCK +NOT HEALED BECAUSE\n/);
+  expect(stuck).toMatch(
+    new RegExp(`\\nlong-locked +${process} +S1: all done, not committed +canceling statement`),
+  );
+  expect(stuck).toMatch(/; tried again$/);
+  expect(healed).toMatch(
+    /^\S+ ago by tester\nTABLE +PROCESS +WAS STUCK +HEALED\nlocked +\d+ +S1: all done, not committed +its commit runs$/,
+  );
   await lock.release();
   expect((await steward.heal()).healed).toMatchObject([{ table, outcome: 'COMMITTING' }]);
   await committedOnce(table, process, 5);
@@ -269,4 +283,13 @@ async function committedOnce(table: string, process: number, files: number): Pro
     .execute();
   expect(made).toHaveLength(1);
   expect(await steward.ids(table)).toEqual(upTo(files * 3));
+}
+
+/** What stands below a title, up to the next one. */
+function sectionOf(page: string, title: string): string | undefined {
+  return page
+    .split('\n\n')
+    .find((part) => part.startsWith(`${title}\n`))
+    ?.slice(title.length + 1)
+    .trimEnd();
 }

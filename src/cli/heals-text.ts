@@ -75,7 +75,7 @@ function whyText(one: Stuck, { mode, breaker, failed }: HealResult): Cell {
   const cause = failed.find((other) => isSame(one, other))?.cause;
   if (cause !== undefined) return { text: `${cause}; tried again`, paint: colors.red };
   if (mode === 'observe') return 'it was only looked for';
-  if (breaker.state === 'OPEN') return { text: 'the breaker is open: steward heal ack', paint: colors.red };
+  if (breaker.state === 'OPEN') return { text: 'breaker open: steward heal ack', paint: colors.red };
   return 'the next cycle does it';
 }
 

@@ -9,7 +9,13 @@ import { fileURLToPath } from 'node:url';
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
 const SOURCES = ['src', 'workflows', 'activities'];
-const SETTINGS = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json'];
+const SETTINGS = [
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'scripts/bundle-programs.mjs',
+];
 /** What the build writes last. */
 const BUILT = 'dist/workflow-bundle-encrypting.js';
 

@@ -4,8 +4,8 @@ import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:f
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { projectRoot } from '../project.js';
 import { waitForLock } from './lock.js';
-import { projectRoot } from './project.js';
 
 const run = promisify(execFile);
 

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { logTail } from '../local/log-file.js';
-import { builtProgram } from '../local/project.js';
 import type { Logger } from '../log.js';
 import type { TransportSettings } from '../model/transport.js';
 import type { Desired, Place } from '../optimizer/place.js';
 import { endProcess, identityOf, type ProcessIdentity } from '../process-identity.js';
+import { builtProgram } from '../project.js';
 import type { ResourceKey } from './operation.js';
 
 export interface OptimizerProcessOptions {

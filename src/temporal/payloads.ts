@@ -1,6 +1,6 @@
-import { fileURLToPath } from 'node:url';
 import { type DataConverter, DefaultFailureConverter, defaultPayloadConverter } from '@temporalio/common';
 import type { LoadedDataConverter } from '@temporalio/common/lib/converter/data-converter.js';
+import { builtProgram } from '../project.js';
 import { type CredentialsLog, WARNINGS } from '../rpc/credentials.js';
 import type { WatchedFiles } from '../rpc/watched-files.js';
 import { PayloadEncryption } from './payload-encryption.js';
@@ -58,7 +58,7 @@ export class Payloads {
     return {
       payloadCodecs: [this.codec],
       ...(this.encrypts && {
-        failureConverterPath: fileURLToPath(new URL('encoding-failures.cjs', import.meta.url)),
+        failureConverterPath: builtProgram('src/temporal/encoding-failures.cts'),
       }),
     };
   }

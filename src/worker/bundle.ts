@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode } from '@temporalio/worker';
+import { builtProgram } from '../project.js';
 import { workflowBundle } from './workflow-bundle.js';
 
 /** Bundles the workflow code ahead, so that a worker starts without doing it: run by `npm run build`. */
@@ -8,13 +8,13 @@ const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn: console.warn,
 const bundles = {
   [workflowBundle({ encrypts: false })]: {},
   [workflowBundle({ encrypts: true })]: {
-    failureConverterPath: fileURLToPath(new URL('../temporal/encoding-failures.cjs', import.meta.url)),
+    failureConverterPath: builtProgram('src/temporal/encoding-failures.cts'),
   },
 };
 for (const [path, converter] of Object.entries(bundles)) {
   const { code } = await bundleWorkflowCode({
-    workflowsPath: fileURLToPath(new URL('../../workflows/index.js', import.meta.url)),
-    workflowInterceptorModules: [fileURLToPath(new URL('../../workflows/interceptors.js', import.meta.url))],
+    workflowsPath: builtProgram('workflows/index.ts'),
+    workflowInterceptorModules: [builtProgram('workflows/interceptors.ts')],
     logger: quiet,
     ...converter,
   });

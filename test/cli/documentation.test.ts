@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { cliReference, commandPaths, documentNames } from '../../src/cli/reference.js';
 import { stewardProgram } from '../../src/cli/run.js';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 import { commandLines, PAGES, readPage } from './documented/pages.js';
 
 const COMMANDS = new Set(commandPaths(stewardProgram()));

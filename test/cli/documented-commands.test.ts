@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { commandPaths } from '../../src/cli/reference.js';
 import { stewardProgram } from '../../src/cli/run.js';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 import { temporaryDirectory } from '../support/guard.js';
 import { freePort } from '../support/ports.js';
 import { provided } from '../support/provided.js';

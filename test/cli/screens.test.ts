@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 import { eventually } from '../support/eventually.js';
 import { type Steward, startSteward } from '../support/steward.js';
 import { type Ended, steward as run } from './steward-command.js';

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach } from 'vitest';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 
 export interface Ended {
   code: number | null;

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 
 /** Whether a command can be run on a pseudo-terminal here: `script` of util-linux. */
 export const hasTerminal = spawnSync('script', ['--version']).status === 0;

@@ -88,7 +88,7 @@ test('help and usage errors load neither Temporal nor a database driver', async 
     ['--version'],
   ]) {
     const { stderr } = await steward(args, { nodeFlags: ['--require', hook] });
-    const loaded = JSON.parse(/LOADED (.*)/.exec(stderr)![1]!) as string[];
+    const loaded = JSON.parse(/LOADED (.*) of/.exec(stderr)![1]!) as string[];
     expect(loaded).toContain('commander');
     expect(
       loaded.filter((name) => /^@temporalio|^@grpc|^@opentelemetry|^pg$|^protobufjs$/.test(name)),
@@ -105,6 +105,18 @@ test('asking the coordinator alone does not load Temporal', async () => {
   });
   expect(stderr).toMatch(/LOADED/);
   expect(stderr).not.toMatch(/"@temporalio|"@opentelemetry/);
+});
+
+test('a command that asks Temporal is a few files, not a thousand', async () => {
+  const hook = fileURLToPath(new URL('loaded-modules.cjs', import.meta.url));
+  const servers = ['--coordinator', `http://127.0.0.1:${await freePort()}`];
+  const temporal = ['--temporal-address', `127.0.0.1:${await freePort()}`];
+  const { stderr } = await steward(['operation', 'list', ...servers, ...temporal], {
+    nodeFlags: ['--require', hook],
+  });
+  const [, packages, files] = /LOADED (.*) of (\d+) files/.exec(stderr)!;
+  expect(packages).toContain('"@temporalio/client"');
+  expect(Number(files)).toBeLessThan(200);
 });
 
 test('a coordinator loads DuckDB when it first ingests, not when it starts', async () => {

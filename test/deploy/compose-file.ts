@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 import { composeComplaints } from './schemas.js';
 
 /** How our file writes what the compose specification allows in several ways; a key that it does not use fails. */

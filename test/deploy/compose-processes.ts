@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client as PgClient } from 'pg';
 import { type RunningProcess, startProcess } from '../../src/local/child-process.js';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 import { startPostgres } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { killWithUs, temporaryDirectory } from '../support/guard.js';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 import { readTracing } from '../../src/tracing/setting.js';
 import { checkComposeFile, isSteward } from './compose-file.js';
 

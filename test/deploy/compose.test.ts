@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 import { checkComposeFile, isSteward, readComposeFile } from './compose-file.js';
 
 const text = readFileSync(join(projectRoot, 'docker-compose.yml'), 'utf8');

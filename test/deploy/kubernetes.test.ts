@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
-import { builtProgram, projectRoot } from '../../src/local/project.js';
+import { builtProgram, projectRoot } from '../../src/project.js';
 import { kubernetesComplaints } from './schemas.js';
 
 const labels = z.record(z.string(), z.string());

@@ -3,7 +3,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { lockHolder, tryLock } from '../../src/local/lock.js';
-import { builtProgram } from '../../src/local/project.js';
+import { builtProgram } from '../../src/project.js';
 import { temporaryDirectory } from '../support/guard.js';
 
 let directory: ReturnType<typeof temporaryDirectory>;

@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers';
 import { createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { builtProgram } from '../../src/local/project.js';
+import { builtProgram } from '../../src/project.js';
 import { OperationService } from '../../src/rpc/gen/steward/worker/v1/operation_pb.js';
 import { temporaryDirectory } from '../support/guard.js';
 import { type NodeProcess, startNode } from './node-process.js';

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { Code, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { builtProgram } from '../../src/local/project.js';
+import { builtProgram } from '../../src/project.js';
 import { NodeService } from '../../src/rpc/gen/steward/worker/v1/node_pb.js';
 import { type Authority, makeAuthority, tlsEnvironment } from '../support/certificates.js';
 import { eventually } from '../support/eventually.js';

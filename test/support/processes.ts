@@ -8,7 +8,7 @@ import {
   startProcess,
 } from '../../src/local/child-process.js';
 import { logTail } from '../../src/local/log-file.js';
-import { builtProgram, projectRoot } from '../../src/local/project.js';
+import { builtProgram, projectRoot } from '../../src/project.js';
 import { killWithUs } from './guard.js';
 
 export interface ProgramOptions {

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { projectRoot } from '../../src/local/project.js';
+import { projectRoot } from '../../src/project.js';
 import { temporaryDirectory } from '../support/guard.js';
 
 export const NEXT_VERSION = '99.0.0';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { type JobDescription, type StewardClient, StewardError } from '../../client/index.js';
 import { stewardHome } from '../../local/layout.js';
-import { projectRoot } from '../../local/project.js';
+import { projectRoot } from '../../project.js';
 import { counted } from '../../rules/counted.js';
 import type { JobSpec } from '../../rules/job-spec.js';
 import { readJob } from '../commands/job.js';

@@ -1,10 +1,10 @@
 import { AsyncResource } from 'node:async_hooks';
 import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { identityOf, type ProcessIdentity } from '../../process-identity.js';
+import { builtProgram } from '../../project.js';
 import type { FromRunner, PipelineSpec, ToRunner } from './runner/protocol.js';
 
-const PROGRAM = fileURLToPath(new URL('./runner/main.js', import.meta.url));
+const PROGRAM = 'src/node/task-groups/runner/main.ts';
 /** Runners that are kept for the next task group, and for how long. */
 const MAX_IDLE = 8;
 const IDLE_MS = 10_000;
@@ -72,7 +72,7 @@ export class Runner {
   #over = false;
 
   constructor() {
-    this.#process = fork(PROGRAM, [], {
+    this.#process = fork(builtProgram(PROGRAM), [], {
       execArgv: [`--max-old-space-size=${HEAP_MB}`],
       env: { ...process.env, UV_THREADPOOL_SIZE: String(THREADS) },
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { projectRoot } from '../../../src/local/project.js';
+import { projectRoot } from '../../../src/project.js';
 
 /** README and every page of docs. */
 export const PAGES: readonly string[] = [

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, delimiter, join } from 'node:path';
-import { projectRoot } from '../../../src/local/project.js';
+import { projectRoot } from '../../../src/project.js';
 
 export interface Ran {
   readonly code: number;

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
-import { projectRoot } from '../../../src/local/project.js';
+import { projectRoot } from '../../../src/project.js';
 import { temporaryDirectory } from '../../support/guard.js';
 import { startProgram, type TestProcess } from '../../support/processes.js';
 

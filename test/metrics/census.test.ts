@@ -1,8 +1,8 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { censusQueries, takeCensus } from '../../src/catalog/census.js';
+import { CatalogState } from '../../src/coordinator/catalog-state.js';
 import { countCatalogError } from '../../src/metrics/catalog-errors.js';
-import { CatalogState } from '../../src/metrics/catalog-state.js';
 import { noteOrphans } from '../../src/metrics/optimizers.js';
 import { RecentFacts } from '../../src/metrics/recent-facts.js';
 import { registry } from '../../src/metrics/registry.js';

@@ -1,8 +1,8 @@
 import { Gauge } from 'prom-client';
 import type { Catalog } from '../catalog/catalog.js';
 import { type Census, takeCensus } from '../catalog/census.js';
+import { registry } from '../metrics/registry.js';
 import type { BreakerState } from '../rules/stuck.js';
-import { registry } from './registry.js';
 
 const BREAKER_STATES: readonly BreakerState[] = ['OPEN', 'ACKNOWLEDGED', 'CLOSED'];
 

@@ -88,8 +88,9 @@ test('I6: a checkpoint commits in one row; again it is answered as the first tim
   expect(await job.checkpoints()).toEqual([1, 2]);
 });
 
-test('I6: a checkpoint for a task group that is over, or of an older execution, is a no-op', async () => {
+test('I6: a checkpoint from another node, for a task group that is over, or of an older execution, is a no-op', async () => {
   const job = await runningJob('late-commits', 1);
+  expect(await job.commit(1, { nodeId: 'node-8' })).toEqual({ stale: true });
   expect(await job.commit(1)).toEqual({ stale: false });
   await job.end(FAILED);
   expect(await job.commit(2)).toEqual({ stale: true });

@@ -1,8 +1,16 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { createSweepActivities, type NodeSurvey } from '../../activities/regions/sweep.js';
+import { ReferenceOptimizerEngine } from '../../src/engines/reference/optimizers.js';
+import { ReferenceRegionEngine } from '../../src/engines/reference/regions.js';
+import { createLogger } from '../../src/log.js';
+import { readTransport } from '../../src/model/transport.js';
+import { Credentials } from '../../src/rpc/credentials.js';
+import { NodeClients } from '../../src/rpc/node-clients.js';
 import { confirmed, findDifferences } from '../../src/rules/sweep.js';
 import { eventually } from '../support/eventually.js';
 import { type Steward, startSteward } from '../support/steward.js';
@@ -34,9 +42,7 @@ test('I4: a region planted by hand is reported in observe, left alone there, and
 
 test('a replica whose directory was deleted by hand is reported in observe, and recreated in repair', async () => {
   const [group] = await steward.database('lost', 1);
-  rmSync(join(steward.nodeDirectory('node-3'), 'regions', steward.catalogId, String(group)), {
-    recursive: true,
-  });
+  unplant('node-3', group!);
   const observed = await sweep('observe', 0);
   expect(survey(observed, 'node-3')).toMatchObject({ missing: [group], leakedTotal: 0 });
   expect(observed.recreations).toEqual([]);
@@ -63,6 +69,41 @@ test('what differs for a shorter time than the grace is not reported, and is rem
   expect(await firstSeen(PLANTED + 1)).toEqual(first);
   await sweep('repair', 0);
   expect(steward.regionsOnDisk('node-1')).not.toContain(PLANTED + 1);
+});
+
+test('what only one of the two looks finds is not reported, however short the grace is', async () => {
+  const clients = new NodeClients(2_000, new Credentials(readTransport({})));
+  const { catalog, catalogId } = steward;
+  const engine = new ReferenceRegionEngine(clients);
+  let looks = 0;
+  const listRegions: typeof engine.listRegions = async function* (...of) {
+    looks += 1;
+    if (looks === 2) {
+      unplant('node-2', PLANTED + 3);
+      plant('node-2', PLANTED + 4);
+    }
+    yield* engine.listRegions(...of);
+  };
+  const { surveyNode } = createSweepActivities({
+    catalog,
+    catalogId,
+    engine: Object.assign(new ReferenceRegionEngine(clients), { listRegions }),
+    optimizers: new ReferenceOptimizerEngine(clients),
+    isOpen: () => Promise.resolve(true),
+    settings: { nodeTimeoutMs: 60_000 },
+    log: createLogger('test'),
+  });
+  plant('node-2', PLANTED + 3);
+  try {
+    const surveyed = () => surveyNode('node-2', 0);
+    const found = await new MockActivityEnvironment().run<[], NodeSurvey, typeof surveyed>(surveyed);
+    expect(looks).toBe(2);
+    expect(found).toMatchObject({ leakedTotal: 0, missingTotal: 0 });
+    expect(found.unreachable).toBeUndefined();
+  } finally {
+    unplant('node-2', PLANTED + 4);
+    clients.close();
+  }
 });
 
 test('a creation in flight is never a leak, and a removal in flight is never missing', async () => {
@@ -183,9 +224,17 @@ test('differences are what two looks have in common, without what is claimed or 
 });
 
 function plant(nodeId: string, groupId: number): void {
-  const directory = join(steward.nodeDirectory(nodeId), 'regions', steward.catalogId, String(groupId));
+  const directory = directoryOf(nodeId, groupId);
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'planted'), 'by hand');
+}
+
+function unplant(nodeId: string, groupId: number): void {
+  rmSync(directoryOf(nodeId, groupId), { recursive: true });
+}
+
+function directoryOf(nodeId: string, groupId: number): string {
+  return join(steward.nodeDirectory(nodeId), 'regions', steward.catalogId, String(groupId));
 }
 
 async function sweep(mode: 'observe' | 'repair', gracePeriodMs: number) {

@@ -6,7 +6,7 @@ import { claimDatabaseDeletion, closeDatabaseDeletion } from '../../src/catalog/
 import { createDatabase } from '../../src/catalog/databases.js';
 import { claimRecreation, closeRecreation } from '../../src/catalog/recreation.js';
 import { claimRemoval, closeRemoval } from '../../src/catalog/removal.js';
-import { openReplicas, recordCreated, recordRemoved } from '../../src/catalog/replicas.js';
+import { openReplicas, raiseAttempts, recordCreated, recordRemoved } from '../../src/catalog/replicas.js';
 import { claimant, startCatalog } from '../support/catalog.js';
 import { seededRandom } from '../support/random.js';
 
@@ -71,6 +71,42 @@ test('a removal taken over by a database deletion between a SUCCESS and the move
     );
   }
 }, 120_000);
+
+test('I9: what was read before a round of the same holder raised the epoch moves nothing; of two that saw one attempt fail, one raises it (I3)', async () => {
+  const groups = await runningGroups('rounds');
+  await catalog
+    .deleteFrom('replica')
+    .where('group_id', 'in', groups)
+    .where('node_id', '=', 'node-3')
+    .execute();
+  const recreation = claimant('recreateMissingReplicas', 'recreate/rounds');
+  const claimRound = (round: string) =>
+    claimRecreation(catalog, recreation, { database: 'rounds', groups }, { ...everybodyIsOpen, round });
+  await claimRound('run#1');
+  const holder = (await findHolder(catalog, recreation))!.holder_id;
+  const missing = () =>
+    openReplicas(catalog, {
+      holderId: holder,
+      nodeId: 'node-3',
+      state: 'CREATING',
+      after: 0,
+      limit: 100,
+    });
+  const failed = (read: Awaited<ReturnType<typeof missing>>) =>
+    read.map((replica) => ({ ...replica, error: 'no room', waitMs: 0 }));
+  const before = await missing();
+  await claimRound('run#2');
+  expect(await recordCreated(catalog, holder, 'node-3', before)).toBe(0);
+  expect(await raiseAttempts(catalog, holder, 'node-3', failed(before))).toBe(0);
+
+  const now = await missing();
+  expect(now.map(({ groupId, attempt }) => ({ groupId, attempt }))).toEqual(
+    groups.map((groupId) => ({ groupId, attempt: 1 })),
+  );
+  expect(await raiseAttempts(catalog, holder, 'node-3', failed(now))).toBe(GROUPS);
+  expect(await raiseAttempts(catalog, holder, 'node-3', failed(now))).toBe(0);
+  expect((await missing()).map(({ attempt }) => attempt)).toEqual(groups.map(() => 2));
+});
 
 test('a closing step that is asked again answers the same and changes nothing', async () => {
   const groups = await runningGroups('again');

@@ -4,11 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import {
-  createHealActivities,
-  type FoundStuck,
-  type HealDependencies,
-} from '../../activities/optimizing/heal.js';
+import type { FoundStuck } from '../../activities/optimizing/detect-stuck.js';
+import { createHealActivities, type HealDependencies } from '../../activities/optimizing/heal.js';
 import type { Catalog } from '../../src/catalog/catalog.js';
 import { catalogId } from '../../src/catalog/catalog.js';
 import { completeTask } from '../../src/catalog/optimizing/completion.js';

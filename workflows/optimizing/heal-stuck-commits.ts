@@ -1,11 +1,7 @@
 import { patched, proxyActivities, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
-import type {
-  Detection,
-  FoundStuck,
-  HealActivities,
-  HealedProcess,
-  UnhealedProcess,
-} from '../../activities/optimizing/heal.js';
+import type { Detection, FoundStuck } from '../../activities/optimizing/detect-stuck.js';
+import type { HealActivities } from '../../activities/optimizing/heal.js';
+import type { HealedProcess, UnhealedProcess } from '../../activities/optimizing/heal-stuck.js';
 import { type HealStuckCommitsInput, healStuckCommitsInput } from '../../src/rules/optimizing-input.js';
 import { HEALED } from '../../src/rules/words.js';
 import { CATALOG_PASS } from '../activity-options.js';

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -183,6 +184,29 @@ test.each([
     .result()
     .catch((thrown: { cause?: { type?: string; message?: string } }) => thrown.cause);
   expect(error).toMatchObject({ type: 'InvalidInput', message: expect.stringContaining(field) });
+});
+
+test('I6: news of another owner or execution is dropped, and told; that of its own is not', async () => {
+  const { jobs } = steward.client;
+  await jobs.submit({ jobId: 'heard', job: job(60_000) });
+  await eventually('it has its claim', async () => {
+    const { activities } = await steward.events('job/heard');
+    return activities.includes('scheduleJob');
+  });
+  const { owner, execution } = await jobs.get('heard');
+  const news = { owner, execution, pipeline: 1, taskGroup: 1, state: 'FAILED' };
+  const strange = [
+    { ...news, owner: randomUUID() },
+    { ...news, execution: execution - 1 },
+    { ...news, execution: execution + 1 },
+  ];
+  for (const one of [news, ...strange]) await workflow('job/heard').signal('taskGroupEnded', one);
+  expect(await jobs.cancel('heard')).toMatchObject({ outcome: 'CANCELED', execution });
+  const told = readFileSync(steward.worker.logFile, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('late news of a task group dropped'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(told).toEqual(strange.map((one) => expect.objectContaining({ ...one, workflowId: 'job/heard' })));
 });
 
 test('a step that the catalog does not answer at once waits for it as a durable activity, and is made once', async () => {

@@ -10,7 +10,8 @@ import type { RunJobInput } from '../../src/rules/job-input.js';
 import { notReady } from '../not-ready.js';
 import { holdWhilePaused } from '../pauses.js';
 import { rejected } from '../rejected.js';
-import { type JobDependencies, JobPass, type PassReport } from './reconcile-jobs.js';
+import type { PassReport } from './pass-report.js';
+import { type JobDependencies, JobPass } from './reconcile-jobs.js';
 
 export type JobActivities = ReturnType<typeof createJobActivities>;
 

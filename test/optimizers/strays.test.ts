@@ -1,17 +1,15 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createStrayActivities, surveyOptimizers } from '../../activities/optimizers/sweep-optimizers.js';
 import { findNode } from '../../src/catalog/nodes.js';
 import { setGroupSettings } from '../../src/catalog/optimizers/keeping.js';
-import type { OptimizerResource } from '../../src/client/index.js';
 import { NodeClients } from '../../src/engines/reference/node-clients.js';
 import { ReferenceOptimizerEngine } from '../../src/engines/reference/optimizers.js';
 import { createLogger } from '../../src/log.js';
 import { readTransport } from '../../src/model/transport.js';
 import { Credentials } from '../../src/rpc/credentials.js';
-import { formatOperationId, resourcePath } from '../../src/rules/operation-id.js';
 import { findStrays, launchesAhead } from '../../src/rules/sweep.js';
 import { eventually } from '../support/eventually.js';
 import { type KeeperSteward, QUICK, startKeeperSteward } from './keeper-steward.js';
@@ -157,25 +155,16 @@ test('what changes between two looks, or between look and release, is left alone
 test('a stray that only the second look finds is left to the next sweep; one on a node that went away as well, and ended once it is back', async () => {
   const dependencies = strayDependencies();
   const { optimizers } = dependencies;
-  const [{ nodeId }] = (await steward.live('moving', 1)) as [OptimizerResource];
-  const node = (await findNode(steward.catalog, nodeId!))!;
-  // Optimizers of nobody, on their node as one is that the catalog forgot.
-  const start = async (resourceId: string) => {
-    const resource = { catalogId: steward.catalogId, resourceId };
-    const verb = 'request-resource' as const;
-    const path = resourcePath(resource);
-    const operationId = formatOperationId({ verb, path, nodeId: node.nodeId, epoch: 1, attempt: 1 });
-    const change = { verb, group: 'nobody', threads: 1, memoryMb: 128, properties: {} };
-    await eventually(`${resourceId} is on its node`, async () => {
-      await optimizers.submit(node, [{ operationId, epoch: 1, resource, change }]);
-      return existsSync(place(node.nodeId, resourceId));
-    });
-  };
-  await start('nobody-1');
+  const [resource] = await steward.live('moving', 1);
+  // The one that runs nothing: what it is away for is nobody's time-out.
+  const { name } = steward.nodes.find((one) => one.name !== resource!.nodeId)!;
+  const node = (await findNode(steward.catalog, name))!;
+  const plant = (resourceId: string) => mkdirSync(place(name, resourceId), { recursive: true });
+  plant('nobody-1');
   let looks = 0;
   const listResources: typeof optimizers.listResources = async function* (...of) {
     looks += 1;
-    if (looks === 2) await start('nobody-2');
+    if (looks === 2) plant('nobody-2');
     yield* optimizers.listResources(...of);
   };
   const growing = Object.assign(new ReferenceOptimizerEngine(clients), { listResources });
@@ -186,19 +175,18 @@ test('a stray that only the second look finds is left to the next sweep; one on 
   expect(both.map(({ resourceId }) => resourceId)).toEqual(['nobody-1', 'nobody-2']);
 
   const activities = createStrayActivities(dependencies);
-  const release = () => new MockActivityEnvironment().run(() => activities.releaseStrays(node.nodeId, both));
-  const process_ = steward.node(node.nodeId);
-  await process_.kill();
+  const release = () => new MockActivityEnvironment().run(() => activities.releaseStrays(name, both));
+  await steward.node(name).kill();
   expect(await release()).toBe(0);
-  const away = survey(await sweep('repair'), node.nodeId);
+  const away = survey(await sweep('repair'), name);
   expect(away.unreachable).toContain('does not answer');
-  await process_.restart();
+  await steward.node(name).restart();
   await steward.nodesAlive();
 
   expect((await sweep('repair')).released).toBe(2);
-  expect(both.map(({ resourceId }) => existsSync(place(node.nodeId, resourceId)))).toEqual([false, false]);
-  const releases = steward.effects(node.nodeId, 'release-resource').filter((id) => id.includes('/nobody-'));
-  expect(releases.map((id) => id.replace(/^.*\//, '').replace(/^.*@/, '@'))).toEqual(['@2#1', '@2#1']);
+  expect(both.map(({ resourceId }) => existsSync(place(name, resourceId)))).toEqual([false, false]);
+  const releases = steward.effects(name, 'release-resource').filter((id) => id.includes('/nobody-'));
+  expect(releases.map((id) => id.replace(/^.*@/, '@'))).toEqual(['@1#1', '@1#1']);
   await steward.live('moving', 1);
 }, 60_000);
 

@@ -283,13 +283,13 @@ export interface SchedulePlanDocument {
   };
 }
 
-/** `worker list`, `make-current`, `ramp`: as it is afterwards. */
+/** `worker list`, `make-current`, `ramp`: as it is afterwards. Without builds there is no deployment. */
 export type BuildsDocument = Builds;
 
 /** `worker make-current|ramp --dry-run`: the builds as they are now. */
 export interface BuildsPlanDocument {
   readonly dryRun: true;
-  readonly plan: Builds & { readonly action: 'make-current' | 'ramp'; readonly build: string };
+  readonly plan: Required<Builds> & { readonly action: 'make-current' | 'ramp'; readonly build: string };
 }
 
 /** `setup`: what was missing and is there now; with `--after-restore`, what was lifted and what differs. */

@@ -23,9 +23,14 @@ export interface Build {
 
 /** The builds of a worker deployment, the newest first. */
 export interface Builds {
-  readonly deployment: string;
+  /** Absent: no worker has a version, and there are no builds. */
+  readonly deployment?: string;
   readonly builds: readonly Build[];
 }
+
+/** Why there are no builds. */
+export const NO_VERSIONS =
+  'no worker has a version: workers get one with STEWARD_WORKER_DEPLOYMENT, and without one are all given work';
 
 /** Which deployment is meant; by default the one that the workers which run tell of. */
 export interface DeploymentOptions {
@@ -41,9 +46,14 @@ export class Workers {
     private readonly actor: string,
   ) {}
 
-  /** @throws StewardError INVALID_INPUT; NOT_FOUND when there are no workers with a version; UNAVAILABLE */
+  /**
+   * The builds of a deployment; none when no worker has a version.
+   *
+   * @throws StewardError INVALID_INPUT; NOT_FOUND when no worker of the deployment that is asked for was ever there; UNAVAILABLE
+   */
   async builds(options: DeploymentOptions = {}): Promise<Builds> {
     const { deployment, living } = await this.#deployment(options);
+    if (deployment === undefined) return { builds: [] };
     const temporal = await this.temporal();
     const found = await this.#found(temporal, deployment);
     const builds = await Promise.all(
@@ -57,10 +67,12 @@ export class Workers {
   }
 
   /** The builds, of which this is one. Throws as `builds`, also NOT_FOUND when it is none of them. */
-  async buildsWith(buildId: string, options: DeploymentOptions = {}): Promise<Builds> {
+  async buildsWith(buildId: string, options: DeploymentOptions = {}): Promise<Required<Builds>> {
     valid(() => text({ buildId }, 'buildId', BUILD_ID));
-    const found = await this.builds(options);
-    if (!found.builds.some((build) => build.buildId === buildId)) throw unknownBuild(buildId, found);
+    const { deployment, builds } = await this.builds(options);
+    if (deployment === undefined) throw new StewardError('NOT_FOUND', NO_VERSIONS);
+    const found = { deployment, builds };
+    if (!builds.some((build) => build.buildId === buildId)) throw unknownBuild(buildId, found);
     return found;
   }
 
@@ -111,9 +123,10 @@ export class Workers {
   }
 
   /** Also the builds of its living workers, one for each. */
-  async #deployment({
-    deployment: asked,
-  }: DeploymentOptions): Promise<{ readonly deployment: string; readonly living: readonly string[] }> {
+  async #deployment({ deployment: asked }: DeploymentOptions): Promise<{
+    readonly deployment: string | undefined;
+    readonly living: readonly string[];
+  }> {
     if (asked !== undefined) valid(() => text({ deployment: asked }, 'deployment', WORKER_DEPLOYMENT));
     const { processes } = await this.coordinator.ask((catalog) => catalog.getStatus({}));
     const workers = processes.filter(
@@ -121,12 +134,6 @@ export class Workers {
         kind === 'worker' && taskQueue === this.taskQueue && deployment !== '',
     );
     const deployment = asked ?? workers.at(-1)?.deployment;
-    if (deployment === undefined) {
-      throw new StewardError(
-        'NOT_FOUND',
-        'no worker has a version: workers get one with STEWARD_WORKER_DEPLOYMENT, and without one are all given work',
-      );
-    }
     const living = workers.filter((worker) => worker.alive && worker.deployment === deployment);
     return { deployment, living: living.map(({ buildId }) => buildId) };
   }
@@ -151,7 +158,7 @@ async function pinnedTo(temporal: Temporal, deployment: string, buildId: string)
   return (await temporal.ask((client) => client.workflow.count(query))).count;
 }
 
-function unknownBuild(buildId: string, { deployment, builds }: Builds): StewardError {
+function unknownBuild(buildId: string, { deployment, builds }: Required<Builds>): StewardError {
   const known = builds.map((build) => build.buildId).join(', ');
   return new StewardError('NOT_FOUND', `deployment ${deployment} has no build ${buildId}, only ${known}`);
 }

@@ -90,6 +90,7 @@ test.skipIf(!hasTerminal)(
       'job list',
       'schedule list',
       'heal status',
+      'worker list',
       'doctor',
     ];
     for (const line of lists) {
@@ -101,6 +102,23 @@ test.skipIf(!hasTerminal)(
   },
   120_000,
 );
+
+test('where no worker has a version the list of builds is empty, and says why; a build is none of them', async () => {
+  const [list, asDocument, named, current] = await Promise.all([
+    cli('worker list'),
+    cli('worker list --json'),
+    cli('worker list --deployment nothing'),
+    cli('worker make-current 1.0.0'),
+  ]);
+  expect(list).toMatchObject({ code: 0, stderr: '' });
+  expect(list.stdout).toMatch(/^no worker has a version: workers get one with STEWARD_WORKER_DEPLOYMENT/);
+  expect(asDocument).toMatchObject({ code: 0, stderr: '' });
+  expect(asDocument.document()).toEqual({ builds: [] });
+  expect(named.stderr).toMatch(/no worker of a deployment nothing ever asked for work/);
+  expect(named.code).toBe(2);
+  expect(current.stderr).toMatch(/no worker has a version/);
+  expect(current.code).toBe(2);
+});
 
 test('the commands of docs/operate.md that only read run as they stand', async () => {
   const page = readFileSync(join(projectRoot, 'docs/operate.md'), 'utf8');

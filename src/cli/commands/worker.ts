@@ -33,7 +33,10 @@ export function addWorkerCommands(program: Command): void {
     ).action((options: ConnectionOptions & DeploymentOption) =>
       withClient(options, async (client) => {
         const builds = await client.workers.builds(options);
-        print<BuildsDocument>(options, builds, () => buildTable(builds));
+        const { NO_VERSIONS } = await import('../../client/workers.js');
+        print<BuildsDocument>(options, builds, () =>
+          builds.deployment === undefined ? NO_VERSIONS : buildTable(builds),
+        );
       }),
     ),
     'steward worker list',
@@ -89,7 +92,12 @@ function ofDeployment(command: Command): Command {
   );
 }
 
-function plan(options: ChangeOptions, builds: Builds, action: 'make-current' | 'ramp', build: string): void {
+function plan(
+  options: ChangeOptions,
+  builds: Required<Builds>,
+  action: 'make-current' | 'ramp',
+  build: string,
+): void {
   print<BuildsPlanDocument>(options, { dryRun: true, plan: { action, build, ...builds } }, () =>
     [`would ${action} ${build}; now:`, buildTable(builds)].join('\n'),
   );
@@ -111,7 +119,7 @@ function buildTable({ deployment, builds }: Builds): string {
       `${build.pinned}`,
       `${formatDuration(Date.now() - Date.parse(build.since))} ago`,
     ]),
-    `no builds of ${deployment}`,
+    deployment === undefined ? 'no builds' : `no builds of ${deployment}`,
   );
 }
 

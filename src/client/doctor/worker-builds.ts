@@ -13,7 +13,9 @@ export async function examineBuilds(
   const here = status.processes.filter((one) => one.kind === 'worker' && one.taskQueue === taskQueue);
   const deployments = [...new Set(here.map(({ deployment }) => deployment))].filter((name) => name !== '');
   const parts = await Promise.all(
-    deployments.map(async (deployment) => examineDeployment(await workers.builds({ deployment }))),
+    deployments.map(async (deployment) =>
+      examineDeployment(deployment, (await workers.builds({ deployment })).builds),
+    ),
   );
   const bare = here.filter(({ alive, deployment }) => alive && deployment === '').length;
   if (deployments.length > 0 && bare > 0) {
@@ -25,7 +27,7 @@ export async function examineBuilds(
   return parts.flat();
 }
 
-function examineDeployment({ deployment, builds }: Builds): Finding[] {
+function examineDeployment(deployment: string, builds: Builds['builds']): Finding[] {
   const living = builds.find(({ workers }) => workers > 0);
   const findings = builds.flatMap((build) => {
     const { buildId, state, workers, pinned } = build;

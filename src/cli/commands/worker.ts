@@ -12,8 +12,8 @@ import {
   wholeNumber,
 } from '../options.js';
 import { listing } from '../render.js';
-import type { Cell } from '../table.js';
-import { colors, print } from '../terminal.js';
+import { type Cell, paragraph } from '../table.js';
+import { colors, print, tableWidth } from '../terminal.js';
 
 interface DeploymentOption {
   readonly deployment?: string;
@@ -35,7 +35,7 @@ export function addWorkerCommands(program: Command): void {
         const builds = await client.workers.builds(options);
         const { NO_VERSIONS } = await import('../../client/workers.js');
         print<BuildsDocument>(options, builds, () =>
-          builds.deployment === undefined ? NO_VERSIONS : buildTable(builds),
+          builds.deployment === undefined ? paragraph(NO_VERSIONS, tableWidth()) : buildTable(builds),
         );
       }),
     ),

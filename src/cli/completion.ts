@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { ARGUMENTS, type Noun, OPTIONS } from './candidates.js';
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
@@ -8,6 +9,11 @@ interface Place {
   /** Words of the command behind `steward`; empty for the program itself. */
   readonly path: readonly string[];
   readonly words: readonly Word[];
+  /** Its options that a value follows. */
+  readonly valued: readonly string[];
+  /** What its arguments name; the last one stands for all that follow when there may be several. */
+  readonly nouns: readonly (Noun | undefined)[];
+  readonly variadic: boolean;
 }
 
 interface Word {
@@ -15,7 +21,10 @@ interface Word {
   readonly description: string;
 }
 
-/** A script for the shell, made from the commands of the program. */
+/**
+ * A script for the shell, made from the commands of the program. Ids are asked for when one is to be typed: by `steward completion
+ * <shell> --candidates <noun>`, which says nothing when no Steward answers.
+ */
 export function completionScript(program: Command, shell: Shell): string {
   const places = placesOf(program, []);
   switch (shell) {
@@ -29,32 +38,39 @@ export function completionScript(program: Command, shell: Shell): string {
 }
 
 function placesOf(command: Command, path: readonly string[]): Place[] {
+  const options = command.options.filter(({ hidden }) => !hidden);
   const words = [
     ...command.commands.map((one) => ({ text: one.name(), description: one.description() })),
-    ...command.options
-      .filter(({ hidden }) => !hidden)
-      .map(({ long, description }) => ({ text: long ?? '', description })),
+    ...options.map(({ long, description }) => ({ text: long ?? '', description })),
     { text: '--help', description: 'show help' },
   ].filter(({ text }) => text !== '');
-  return [{ path, words }, ...command.commands.flatMap((one) => placesOf(one, [...path, one.name()]))];
+  const place = {
+    path,
+    words,
+    valued: options.filter(({ required }) => required).map(({ long }) => long ?? ''),
+    nouns: ARGUMENTS[path.join(' ')] ?? [],
+    variadic: command.registeredArguments.at(-1)?.variadic === true,
+  };
+  return [place, ...command.commands.flatMap((one) => placesOf(one, [...path, one.name()]))];
 }
 
-/** Finds the command in the words before the cursor, and offers what may follow it. */
 function bash(places: readonly Place[]): string {
   return `# bash completion of steward; load it with: source <(steward completion bash)
 _steward() {
-  local cur="\${COMP_WORDS[COMP_CWORD]}" path="" word i
-  for ((i = 1; i < COMP_CWORD; i++)); do
+  local cur="\${COMP_WORDS[COMP_CWORD]}" end="$COMP_CWORD" id
+  ${VARIABLES}
+  for ((i = 1; i < end; i++)); do
     word="\${COMP_WORDS[i]}"
-    case "$path $word" in
-${knownPaths(places)}
-    esac
+${reading(places)}
   done
-  local words=""
-  case "$path" in
-${wordCases(places)}
-  esac
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+${deciding(places)}
+  COMPREPLY=()
+  if [[ -n $noun && $cur != -* ]]; then
+    while IFS= read -r id; do
+      if [[ $id == "$cur"* ]]; then COMPREPLY+=("$id"); fi
+    done < <("\${COMP_WORDS[0]}" completion bash --candidates "$noun" 2>/dev/null)
+  fi
+  if ((\${#COMPREPLY[@]} == 0)); then COMPREPLY=($(compgen -W "$offers" -- "$cur")); fi
 }
 complete -o default -F _steward steward
 `;
@@ -64,49 +80,98 @@ function zsh(places: readonly Place[]): string {
   return `#compdef steward
 # zsh completion of steward; load it with: source <(steward completion zsh)
 _steward() {
-  local path_of="" word words_of="" i
-  for ((i = 2; i < CURRENT; i++)); do
+  local end="$CURRENT"
+  ${VARIABLES}
+  local -a ids
+  for ((i = 2; i < end; i++)); do
     word="\${words[i]}"
-    case "$path_of $word" in
-${knownPaths(places).replaceAll('path=', 'path_of=').replaceAll('$path ', '$path_of ')}
-    esac
+${reading(places)}
   done
-  case "$path_of" in
-${wordCases(places).replaceAll('words=', 'words_of=')}
-  esac
-  compadd -- \${(s: :)words_of}
+${deciding(places)}
+  if [[ -n $noun && \${words[CURRENT]} != -* ]]; then
+    ids=(\${(f)"$("\${words[1]}" completion zsh --candidates "$noun" 2>/dev/null)"})
+    if ((\${#ids} > 0)); then
+      compadd -- $ids
+      return
+    fi
+  fi
+  compadd -- \${(s: :)offers}
   _files
 }
 compdef _steward steward
 `;
 }
 
-function knownPaths(places: readonly Place[]): string {
+/** Of bash and zsh alike: the command so far, how many arguments it has, the option whose value is typed, and what to offer. */
+const VARIABLES = 'local place="" position=0 valued="" offers="" noun="" word="" i';
+
+/** Takes in one word before the cursor. */
+function reading(places: readonly Place[]): string {
   const known = places.filter(({ path }) => path.length > 0).map(({ path }) => `" ${path.join(' ')}"`);
-  return `      ${known.join(' | ')}) path="$path $word" ;;`;
+  const valued = [...new Set(places.flatMap((place) => place.valued))].sort();
+  return `    case "$place $word" in
+      ${known.join(' | ')})
+        place="$place $word"
+        continue ;;
+    esac
+    case "$word" in
+      ${valued.join(' | ')})
+        valued="$word"
+        i=$((i + 1)) ;;
+      -*) ;;
+      *) position=$((position + 1)) ;;
+    esac`;
 }
 
-function wordCases(places: readonly Place[]): string {
-  return places
-    .map(
-      ({ path, words }) =>
-        `    "${path.map((word) => ` ${word}`).join('')}") words="${words.map(({ text }) => text).join(' ')}" ;;`,
-    )
-    .join('\n');
+/** What may follow: the value of an option, when that had the last word, else words of the command and ids. */
+function deciding(places: readonly Place[]): string {
+  const values = Object.entries(OPTIONS).map(([option, noun]) => `      ${option}) noun="${noun}" ;;`);
+  const words = places.map(
+    ({ path, words: offered }) =>
+      `      "${path.map((word) => ` ${word}`).join('')}") offers="${offered.map(({ text }) => text).join(' ')}" ;;`,
+  );
+  const ids = places.flatMap(({ path, nouns, variadic }) =>
+    nouns.flatMap((noun, position) => {
+      if (noun === undefined) return [];
+      const at =
+        variadic && position === nouns.length - 1
+          ? `" ${path.join(' ')} "*`
+          : `" ${path.join(' ')} ${position}"`;
+      return [`      ${at}) noun="${noun}" ;;`];
+    }),
+  );
+  return `  if ((i > end)); then
+    case "$valued" in
+${values.join('\n')}
+    esac
+  else
+    case "$place" in
+${words.join('\n')}
+    esac
+    case "$place $position" in
+${ids.join('\n')}
+    esac
+  fi`;
 }
 
 function fish(places: readonly Place[]): string {
-  const lines = places.flatMap(({ path, words }) =>
-    words.map(({ text, description }) => {
-      const what = text.startsWith('--') ? `-l ${text.slice(2)}` : `-f -a ${text}`;
-      const shown = description.replaceAll("'", "\\'");
-      return `complete -c steward -n '__steward_at ${path.join(' ')}' ${what} -d '${shown}'`;
-    }),
-  );
-  const nouns = places.filter(({ path }) => path.length > 0).map(({ path }) => `'${path.join(' ')}'`);
+  const lines = places.flatMap(({ path, words, nouns }) => {
+    const at = `complete -c steward -n '__steward_at ${path.join(' ')}'`;
+    const named = new Set(nouns.filter((noun) => noun !== undefined));
+    return [
+      ...words.map(({ text, description }) => {
+        const noun = OPTIONS[text];
+        const value = noun === undefined ? '' : ` -x -a '${candidatesFor(noun)}'`;
+        const what = text.startsWith('--') ? `-l ${text.slice(2)}${value}` : `-f -a ${text}`;
+        return `${at} ${what} -d '${description.replaceAll("'", "\\'")}'`;
+      }),
+      ...[...named].map((noun) => `${at} -f -a '${candidatesFor(noun)}'`),
+    ];
+  });
+  const known = places.filter(({ path }) => path.length > 0).map(({ path }) => `'${path.join(' ')}'`);
   return `# fish completion of steward; load it with: steward completion fish | source
 function __steward_at
-  set -l known ${[...new Set(nouns)].join(' ')}
+  set -l known ${[...new Set(known)].join(' ')}
   set -l path
   for word in (commandline -opc)[2..-1]
     if contains -- (string join ' ' $path $word) $known
@@ -117,4 +182,8 @@ function __steward_at
 end
 ${lines.join('\n')}
 `;
+}
+
+function candidatesFor(noun: Noun): string {
+  return `(steward completion fish --candidates ${noun} 2>/dev/null)`;
 }

@@ -1,31 +1,26 @@
-import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
+import { ARGUMENTS, OPTIONS } from '../../src/cli/candidates.js';
 import { completionScript, SHELLS } from '../../src/cli/completion.js';
 import { stewardProgram } from '../../src/cli/run.js';
+import { offeredByBash } from './completing.js';
 import { steward } from './steward-command.js';
 import { hasTerminal, onTerminal } from './terminal.js';
-
-/** What bash offers at the end of this line, the last word of which is being typed. */
-function offered(script: string, words: readonly string[]): string[] {
-  const line = ['steward', ...words].map((word) => `'${word}'`).join(' ');
-  const ask = `${script}\nCOMP_WORDS=(${line})\nCOMP_CWORD=${words.length}\n_steward\nprintf '%s\\n' "\${COMPREPLY[@]}"`;
-  const { stdout, stderr, status } = spawnSync('bash', ['--norc', '-c', ask], { encoding: 'utf8' });
-  expect(stderr).toBe('');
-  expect(status).toBe(0);
-  return stdout.split('\n').filter(Boolean);
-}
 
 test('bash completes commands, verbs and options, also behind options and arguments', async () => {
   const { stdout: script, code } = await steward(['completion', 'bash']);
   expect(code).toBe(0);
-  expect(offered(script, ['reg'])).toEqual(['region-group']);
-  expect(offered(script, ['node', ''])).toEqual(
+  const offered = (...words: readonly string[]) => offeredByBash(script, words);
+  expect(await offered('reg')).toEqual(['region-group']);
+  expect(await offered('node', '')).toEqual(
     expect.arrayContaining(['list', 'show', 'limit', 'fault', 'kill', 'pause', 'resume']),
   );
-  expect(offered(script, ['node', 'limit', 'node-1', '--del'])).toEqual(['--deletions']);
-  expect(offered(script, ['region-group', 'remove', '3', '--json', '--dr'])).toEqual(['--dry-run']);
-  expect(offered(script, ['operation', 'pause', '--a'])).toEqual(['--actor', '--all']);
-  expect(offered(script, ['frob', 'x'])).toEqual([]);
+  expect(await offered('node', 'limit', 'node-1', '--del')).toEqual(['--deletions']);
+  expect(await offered('region-group', 'remove', '3', '--json', '--dr')).toEqual(['--dry-run']);
+  expect(await offered('operation', 'pause', '--a')).toEqual(['--actor', '--all']);
+  expect(await offered('frob', 'x')).toEqual([]);
+  // A value of one's own has no candidates, and neither has an id when no Steward answers.
+  expect(await offered('operation', 'pause', '--actor', '')).toEqual([]);
+  expect(await offered('node', 'show', 'node-')).toEqual([]);
 });
 
 test('every command and every option stands in the script of every shell', () => {
@@ -35,12 +30,26 @@ test('every command and every option stands in the script of every shell', () =>
     for (const noun of program.commands) {
       for (const verb of [noun, ...noun.commands]) {
         expect(script, shell).toContain(verb.name());
-        for (const { long } of verb.options) {
+        for (const { long } of verb.options.filter(({ hidden }) => !hidden)) {
           expect(script).toContain(shell === 'fish' ? `-l ${long!.slice(2)}` : long!);
         }
       }
     }
   }
+});
+
+test('every argument that names what there is has its candidates, and so has every such option', () => {
+  const program = stewardProgram();
+  const commands = program.commands.flatMap((noun) => noun.commands.map((verb) => ({ noun, verb })));
+  const naming = commands.flatMap(({ noun, verb }) => {
+    const [first] = verb.registeredArguments;
+    const isNew = verb.name() === 'create' && noun.name() !== 'region-group';
+    if (first === undefined || first.name() === 'file' || isNew) return [];
+    return [`${noun.name()} ${verb.name()}`];
+  });
+  expect(Object.keys(ARGUMENTS).sort()).toEqual(naming.sort());
+  const flags = commands.flatMap(({ verb }) => verb.options.map(({ long }) => long));
+  expect(flags).toEqual(expect.arrayContaining(Object.keys(OPTIONS)));
 });
 
 test('an unknown shell is bad usage', async () => {

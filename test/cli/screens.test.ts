@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { projectRoot } from '../../src/project.js';
 import { eventually } from '../support/eventually.js';
 import { type Steward, startSteward } from '../support/steward.js';
+import { offeredByBash } from './completing.js';
 import { type Ended, steward as run } from './steward-command.js';
 import { hasTerminal, onTerminal, plain } from './terminal.js';
 
@@ -119,6 +120,40 @@ test('where no worker has a version the list of builds is empty, and says why; a
   expect(current.stderr).toMatch(/no worker has a version/);
   expect(current.code).toBe(2);
 });
+
+test('bash completes ids: of what a command takes, where it takes it', async () => {
+  const { client, clientEnv } = steward;
+  await client.optimizerGroups.create({ name: 'bare' });
+  await client.tables.create({ name: 'orders', group: 'bare' });
+  const { stdout: script } = await cli('completion bash');
+  const [group] = await client.regionGroups.list();
+  const id = String(group!.groupId);
+  const lines: readonly (readonly [words: readonly string[], offered: readonly string[]])[] = [
+    [
+      ['node', 'show', ''],
+      ['node-1', 'node-2', 'node-3'],
+    ],
+    [['region-group', 'remove', '--actor', 'ann', id, ''], [id]],
+    [['region-group', 'forget-replica', id, '--node', 'node-3'], ['node-3']],
+    [['region-group', 'list', '--database', ''], [LONG]],
+    [['operation', 'cancel', 'region-'], [blocked]],
+    [['schedule', 'pause', 'steward/heal'], ['steward/heal-stuck-commits']],
+    [['optimizer-group', 'show', ''], ['bare']],
+    [['table', 'optimize', ''], ['orders']],
+  ];
+  await Promise.all(
+    lines.map(([words, offered]) =>
+      // Only what answers at once is offered.
+      eventually(`${words.join(' ')} is completed`, async () => {
+        const found = await offeredByBash(script, words, clientEnv);
+        return found.join() === offered.join();
+      }),
+    ),
+  );
+  const behind = await offeredByBash(script, ['region-group', 'show', id, ''], clientEnv);
+  expect(behind).toContain('--json');
+  expect(behind).not.toContain(id);
+}, 120_000);
 
 test('the commands of docs/operate.md that only read run as they stand', async () => {
   const page = readFileSync(join(projectRoot, 'docs/operate.md'), 'utf8');

@@ -177,6 +177,7 @@ test('a coordinator that hangs holds up nothing that Temporal answers: what is l
       cli('operation list'),
       cli(`operation show ${blocked} --json`),
       cli('top --once'),
+      cli('completion bash --candidates node'),
     ]);
     // What needs it waits for its full time.
     let nodes = 'asked';
@@ -204,7 +205,7 @@ test('a coordinator that hangs holds up nothing that Temporal answers: what is l
     expect((await overview).operations?.map(({ operationId }) => operationId)).toContain(blocked);
     expect(nodes).toBe('asked');
 
-    const [list, show, top] = await commands;
+    const [list, show, top, ids] = await commands;
     expect(list).toMatchObject({ code: 0, stdout: expect.stringContaining(blocked) });
     expect(list.stderr).toMatch(
       /^cannot be shown: pauses: the coordinator at \S+ did not answer in time.*\n$/,
@@ -215,6 +216,7 @@ test('a coordinator that hangs holds up nothing that Temporal answers: what is l
       operation: { operationId: blocked, status: 'RUNNING' },
       problems: [expect.stringContaining('pauses, progress: ')],
     });
+    expect(ids).toMatchObject({ code: 0, stdout: '', stderr: '' });
     expect(top.code).toBe(0);
     expect(top.stdout).toMatch(new RegExp(`OPERATIONS\\n[\\s\\S]*${blocked}`));
     fits(top.stdout);

@@ -84,7 +84,7 @@ test('what only one of the two looks finds is not reported, however short the gr
     }
     yield* engine.listRegions(...of);
   };
-  const { surveyNode } = createSweepActivities({
+  const activities = createSweepActivities({
     catalog,
     catalogId,
     engine: Object.assign(new ReferenceRegionEngine(clients), { listRegions }),
@@ -95,7 +95,7 @@ test('what only one of the two looks finds is not reported, however short the gr
   });
   plant('node-2', PLANTED + 3);
   try {
-    const surveyed = () => surveyNode('node-2', 0);
+    const surveyed = () => activities.surveyNode('node-2', 0);
     const found = await new MockActivityEnvironment().run<[], NodeSurvey, typeof surveyed>(surveyed);
     expect(looks).toBe(2);
     expect(found).toMatchObject({ leakedTotal: 0, missingTotal: 0 });

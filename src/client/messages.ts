@@ -33,7 +33,7 @@ export function databaseFrom(database: DatabaseMessage): Database {
     name: database.name,
     state: database.state as Database['state'],
     createdBy: database.createdBy,
-    createdAt: iso(database.createdAt),
+    createdAt: isoOf(database.createdAt),
     schemaRegionGroups: database.schemaRegionGroups,
     dataRegionGroups: database.dataRegionGroups,
     runningRegionGroups: database.runningRegionGroups,
@@ -52,7 +52,7 @@ export function regionGroupFrom(group: RegionGroupMessage): RegionGroup {
     replicationFactor: group.replicationFactor,
     state: group.state as RegionGroup['state'],
     epoch: Number(group.epoch),
-    createdAt: iso(group.createdAt),
+    createdAt: isoOf(group.createdAt),
     partitionSlots: group.partitionSlots,
     replicas: group.replicas.map(({ nodeId, state, attempt, lastError }) => ({
       nodeId,
@@ -65,9 +65,16 @@ export function regionGroupFrom(group: RegionGroupMessage): RegionGroup {
 }
 
 export function holderFrom({ workflowId, firstRunId, workflowType, actor, since }: HolderMessage): Holder {
-  return { workflowId, firstRunId, workflowType: workflowType as HoldingWorkflow, actor, since: iso(since) };
+  return {
+    workflowId,
+    firstRunId,
+    workflowType: workflowType as HoldingWorkflow,
+    actor,
+    since: isoOf(since),
+  };
 }
 
-function iso(timestamp: Timestamp | undefined): string {
+/** ISO 8601; empty for a time that was left away. */
+export function isoOf(timestamp: Timestamp | undefined): string {
   return timestamp === undefined ? '' : timestampDate(timestamp).toISOString();
 }

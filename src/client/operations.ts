@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { OPERATION_ID, REASON } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
 import { type Holder, SCHEDULE_ACTOR } from '../rules/words.js';
 import type { Coordinator } from './coordinator.js';
 import { StewardError } from './errors.js';
-import { holderFrom } from './messages.js';
+import { holderFrom, isoOf } from './messages.js';
 import type { Operation, OperationDescription, OperationProgress } from './model.js';
 import { OperationHandle, outcomeOf, supersededBy } from './operation-handle.js';
 import type { Pause } from './pauses.js';
@@ -387,6 +386,6 @@ async function pausesOf(coordinator: Coordinator): Promise<Pause[]> {
     ...(operationId !== '' && { operationId }),
     actor,
     reason,
-    since: since === undefined ? '' : timestampDate(since).toISOString(),
+    since: isoOf(since),
   }));
 }

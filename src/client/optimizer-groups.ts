@@ -1,11 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { durationMs, type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt';
 import type { KeeperView } from '../../workflows/optimizers/keeper.js';
-import type {
-  OptimizerGroup as GroupMessage,
-  OptimizerResource as ResourceMessage,
-} from '../rpc/gen/steward/coordinator/v1/optimizer_groups_pb.js';
 import { CONTAINER_NAME, OPTIMIZER_GROUP_NAME } from '../rules/bounds.js';
 import { text } from '../rules/input.js';
 import {
@@ -17,14 +12,14 @@ import {
   settingsWarnings,
 } from '../rules/keeper-input.js';
 import { DEFAULT_GROUP_SETTINGS, type GroupSettings } from '../rules/keeping.js';
-import { nextTurnMs, type OrphanMemory } from '../rules/orphans.js';
+import { nextTurnMs, type OrphanMemory, orphanTurn } from '../rules/orphans.js';
 import type { Coordinator } from './coordinator.js';
 import { StewardError } from './errors.js';
+import { groupFrom } from './optimizer-group-messages.js';
 import type {
   OptedOutResource,
   OptimizerGroup,
   OptimizerGroupDescription,
-  OptimizerResource,
   OrphanResource,
 } from './optimizer-group-model.js';
 import type { Temporal } from './temporal.js';
@@ -304,9 +299,8 @@ function orphanFrom(
   memory: OrphanMemory | undefined,
   settings: GroupSettings,
 ): OrphanResource {
-  const { autoRestart, maxRetries } = settings;
   const attempts = memory?.attempts ?? 0;
-  const next = nextOf();
+  const next = orphanTurn(memory ?? { attempts }, everRegistered, settings);
   return {
     resourceId,
     attempts,
@@ -314,70 +308,8 @@ function orphanFrom(
     ...(memory && { firstSeenAt: iso(memory.firstSeenMs) }),
     ...(memory && next !== 'NOTHING' && { nextTurnAt: iso(nextTurnMs(memory, settings)) }),
   };
-
-  function nextOf(): OrphanResource['next'] {
-    if (memory?.forced) return 'RESTART';
-    if (!autoRestart) return everRegistered ? 'NOTHING' : 'CLEAN_UP';
-    return attempts >= maxRetries ? 'CLEAN_UP' : 'RESTART';
-  }
-}
-
-function groupFrom(message: GroupMessage): OptimizerGroup {
-  const { name, container, properties, createdBy, createdAt, tables, plannedTasks } = message;
-  const { $typeName: _, $unknown: __, gracePeriodMs, heartbeatTimeoutMs, ...rest } = message.settings!;
-  const resources = message.resources.map(resourceFrom);
-  const alive = resources.filter(({ optimizer }) => optimizer?.alive);
-  return {
-    name,
-    container,
-    properties,
-    // The coordinator fills the defaults in.
-    settings: {
-      ...(rest as Required<typeof rest>),
-      gracePeriodMs: Number(gracePeriodMs),
-      heartbeatTimeoutMs: Number(heartbeatTimeoutMs),
-    } as GroupSettings,
-    createdBy,
-    createdAt: isoOf(createdAt),
-    tables,
-    plannedTasks,
-    liveThreads: alive.reduce((sum, { threads }) => sum + threads, 0),
-    liveOptimizers: alive.length,
-    resources,
-  };
-}
-
-function resourceFrom(message: ResourceMessage): OptimizerResource {
-  const { resourceId, container, nodeId, epoch, threads, memoryMb, properties, processId } = message;
-  const { startTime, registeredLaunch, lastError, optimizer } = message;
-  return {
-    resourceId,
-    state: message.state as OptimizerResource['state'],
-    container,
-    ...(nodeId !== '' && { nodeId }),
-    launch: Number(epoch),
-    threads,
-    memoryMb,
-    properties,
-    ...(processId !== '' && { processId }),
-    startTime: isoOf(startTime),
-    registeredLaunch: Number(registeredLaunch),
-    ...(lastError !== '' && { lastError }),
-    ...(optimizer && {
-      optimizer: {
-        launch: Number(optimizer.launch),
-        alive: optimizer.alive,
-        silentMs: optimizer.silent === undefined ? 0 : durationMs(optimizer.silent),
-        registeredAt: isoOf(optimizer.registeredAt),
-      },
-    }),
-  };
 }
 
 function iso(ms: number): string {
   return new Date(ms).toISOString();
-}
-
-function isoOf(timestamp: Timestamp | undefined): string {
-  return timestamp === undefined ? '' : timestampDate(timestamp).toISOString();
 }

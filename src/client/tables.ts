@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt';
 import type { Planning } from '../../activities/optimizing/optimizing.js';
 import {
   type IngestRequestSchema,
@@ -17,6 +16,7 @@ import type { ProcessState, TableStatus, TaskState } from '../rules/optimizing-s
 import type { OptimizingKind } from '../rules/words.js';
 import type { Coordinator } from './coordinator.js';
 import { StewardError } from './errors.js';
+import { isoOf } from './messages.js';
 import type { OperationHandle } from './operation-handle.js';
 import type { Operations } from './operations.js';
 import type { Temporal } from './temporal.js';
@@ -279,7 +279,7 @@ function tableFrom(table: TableMessage): Table {
     location: table.location,
     columns: table.columns.map(({ name, type }) => ({ name, type })),
     status: table.status as TableStatus,
-    statusSince: iso(table.statusSince),
+    statusSince: isoOf(table.statusSince),
     snapshotId: Number(table.snapshotId),
     files: table.files,
     smallFiles: table.smallFiles,
@@ -287,7 +287,7 @@ function tableFrom(table: TableMessage): Table {
     rows: Number(table.rows),
     bytes: Number(table.bytes),
     createdBy: table.createdBy,
-    createdAt: iso(table.createdAt),
+    createdAt: isoOf(table.createdAt),
   };
 }
 
@@ -299,9 +299,9 @@ function processFrom(process: ProcessMessage): OptimizingProcess {
     state: process.state as ProcessState,
     baseSnapshot: Number(process.baseSnapshot),
     actor: process.actor,
-    startedAt: iso(process.startedAt),
-    ...(committingSince && { committingSince: iso(committingSince) }),
-    ...(endedAt && { endedAt: iso(endedAt) }),
+    startedAt: isoOf(process.startedAt),
+    ...(committingSince && { committingSince: isoOf(committingSince) }),
+    ...(endedAt && { endedAt: isoOf(endedAt) }),
     ...(reason !== '' && { reason }),
     tasks: process.tasks.map(({ taskNo, state, attempt, failures, inputFiles, stateSince, ...task }) => ({
       taskNo,
@@ -309,14 +309,10 @@ function processFrom(process: ProcessMessage): OptimizingProcess {
       attempt,
       failures,
       inputFiles,
-      stateSince: iso(stateSince),
+      stateSince: isoOf(stateSince),
       ...(task.resourceId !== '' && { resourceId: task.resourceId }),
       ...(task.nodeId !== '' && { nodeId: task.nodeId }),
       ...(task.lastError !== '' && { lastError: task.lastError }),
     })),
   };
-}
-
-function iso(timestamp: Timestamp | undefined): string {
-  return timestamp === undefined ? '' : timestampDate(timestamp).toISOString();
 }

@@ -75,6 +75,20 @@ export function nextTurnMs(
   return (orphan.lastRestartMs ?? orphan.firstSeenMs) + gracePeriodMs;
 }
 
+/** What an orphan's next turn brings, in a container that restarts. NOTHING: it is left to the operator. */
+export type OrphanTurn = 'RESTART' | 'CLEAN_UP' | 'NOTHING';
+
+export function orphanTurn(
+  { attempts, forced }: Pick<OrphanMemory, 'attempts' | 'forced'>,
+  everRegistered: boolean,
+  { autoRestart, maxRetries }: Pick<RestartPolicy, 'autoRestart' | 'maxRetries'>,
+): OrphanTurn {
+  if (forced === true) return 'RESTART';
+  // A request that never came to life is of no use to anybody.
+  if (!autoRestart) return everRegistered ? 'NOTHING' : 'CLEAN_UP';
+  return attempts >= maxRetries ? 'CLEAN_UP' : 'RESTART';
+}
+
 /**
  * What is remembered, brought up to launches that the catalog has and the memory does not: a cycle whose answer was lost,
  * or a workflow that was reset. No attempt is lost. One launch ahead without an optimizer is asked for again, and joined.
@@ -114,12 +128,11 @@ export function decideOrphan(
   nowMs: number,
   policy: RestartPolicy,
 ): OrphanVerdict {
-  const { resourceId, container, launch } = resource;
+  const { resourceId, container, launch, everRegistered } = resource;
   const { lives: _, ...orphan }: OrphanMemory = known ?? { firstSeenMs: nowMs, launch, attempts: 0 };
-  const isForced = orphan.forced === true;
-  if (!isForced && nowMs < nextTurnMs(orphan, policy)) return waiting(orphan);
+  if (orphan.forced !== true && nowMs < nextTurnMs(orphan, policy)) return waiting(orphan);
 
-  const countsAsKeeping = !resource.everRegistered && orphan.countedAsKeeping !== true;
+  const countsAsKeeping = !everRegistered && orphan.countedAsKeeping !== true;
   const counted = countsAsKeeping ? { ...orphan, countedAsKeeping: true } : orphan;
   if (container !== 'RESTARTS') {
     if (orphan.toldOptOut !== undefined) return { orphan, expected: false, countsAsKeeping: false };
@@ -130,15 +143,14 @@ export function decideOrphan(
       countsAsKeeping,
     };
   }
-  if (!policy.autoRestart && !isForced) {
-    // A request that never came to life is of no use to anybody; what was alive once is left to the operator.
-    if (resource.everRegistered) return { orphan: counted, expected: false, countsAsKeeping };
-    return cleanUp(counted, resourceId, countsAsKeeping);
+  switch (orphanTurn(orphan, everRegistered, policy)) {
+    case 'NOTHING':
+      return { orphan: counted, expected: false, countsAsKeeping };
+    case 'CLEAN_UP':
+      return cleanUp(counted, resourceId, countsAsKeeping);
+    case 'RESTART':
+      return restart(counted, resourceId, countsAsKeeping, nowMs);
   }
-  if (orphan.attempts >= policy.maxRetries && !isForced) {
-    return cleanUp(counted, resourceId, countsAsKeeping);
-  }
-  return restart(counted, resourceId, countsAsKeeping, nowMs);
 }
 
 /** What comes of an operator's word that an orphan be restarted at once. */

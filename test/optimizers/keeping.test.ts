@@ -13,7 +13,7 @@ import {
   type LiveOptimizer,
   NEW_KEEPER,
 } from '../../src/rules/keeping.js';
-import { judgeRestartNow, type KeptResource } from '../../src/rules/orphans.js';
+import { judgeRestartNow, type KeptResource, orphanTurn } from '../../src/rules/orphans.js';
 
 const GRACE = 1_000;
 const SETTINGS: GroupSettings = {
@@ -182,6 +182,17 @@ test('an operator restarts an orphan at once, whatever the settings say', () => 
   expect(now.actions).toEqual([{ kind: 'restart', resourceId: 'a', fromLaunch: 4, attempt: 1 }]);
   const later = decideKeeping(view(2, { settings, resources: [resource('a', { launch: 5 })] }), now.state);
   expect(later.actions).toEqual([]);
+});
+
+test('what an orphan is told to expect is what becomes of it', () => {
+  const settings = { autoRestart: true, maxRetries: 2 };
+  expect(orphanTurn({ attempts: 1 }, true, settings)).toBe('RESTART');
+  expect(orphanTurn({ attempts: 2 }, true, settings)).toBe('CLEAN_UP');
+  expect(orphanTurn({ attempts: 2, forced: true }, true, { ...settings, autoRestart: false })).toBe(
+    'RESTART',
+  );
+  expect(orphanTurn({ attempts: 0 }, true, { ...settings, autoRestart: false })).toBe('NOTHING');
+  expect(orphanTurn({ attempts: 0 }, false, { ...settings, autoRestart: false })).toBe('CLEAN_UP');
 });
 
 describe('an operator who asks for a restart', () => {

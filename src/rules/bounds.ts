@@ -60,3 +60,22 @@ export const MIN_CHECKPOINT_INTERVAL_MS = 10;
 export const MAX_CHECKPOINT_INTERVAL_MS = 86_400_000;
 /** As it stands in operation ids. */
 export const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+const FIRST = 'the first one a letter or digit';
+const IN_WORDS: ReadonlyMap<RegExp, string> = new Map([
+  [DATABASE_NAME, '1 to 63 lower-case letters, digits or . _ -, the first one a letter'],
+  [NODE_NAME, `1 to 63 lower-case letters, digits or . _ -, ${FIRST}`],
+  [REQUEST_NAME, `1 to 63 letters, digits or . _ -, ${FIRST}`],
+  [JOB_ID, `1 to 63 letters, digits or . _ -, ${FIRST}`],
+  [WORKER_DEPLOYMENT, `1 to 63 letters, digits or _ -, ${FIRST}`],
+  [BUILD_ID, `1 to 63 letters, digits or . _ + -, ${FIRST}`],
+  [ACTOR_NAME, '1 to 128 characters in one line'],
+  [COLUMN_NAME, '1 to 128 characters in one line'],
+  [REASON, '1 to 256 characters in one line'],
+  [OPERATION_ID, '1 to 512 characters in one line'],
+]);
+
+/** What a text of this pattern is, for whoever gave another one. */
+export function inWords(pattern: RegExp): string {
+  return IN_WORDS.get(pattern) ?? `a text like ${pattern.source}`;
+}

@@ -1,6 +1,7 @@
 import {
   ACTOR_NAME,
   DATABASE_NAME,
+  inWords,
   MAX_GROUPS_PER_REMOVAL,
   MAX_GROUPS_PER_REQUEST,
   MAX_ID,
@@ -144,7 +145,7 @@ export function object(value: unknown, known: readonly string[]): Fields {
 export function text(input: Fields, field: string, pattern: RegExp): string {
   const value = input[field];
   if (typeof value !== 'string' || !pattern.test(value)) {
-    throw new InvalidInput(field, `expected a text like ${pattern.source}, got ${shown(value)}`);
+    throw new InvalidInput(field, `expected ${inWords(pattern)}, got ${shown(value)}`);
   }
   return value;
 }

@@ -118,7 +118,10 @@ test('input that cannot be is refused with exit code 2 before anything is change
   await (await steward.client.regionGroups.remove({ groups: [group] })).result();
   const before = await everything();
   const refusals: [string, RegExp][] = [
-    ['database create Refusing', /name: expected a text like/],
+    [
+      'database create Refusing',
+      /name: expected 1 to 63 lower-case letters, digits or \. _ -, the first one a letter, got "Refusing"/,
+    ],
     [
       'database create other --data-groups 1 --replication 4',
       /4 replicas need as many live nodes, and there are 3/,
@@ -129,7 +132,10 @@ test('input that cannot be is refused with exit code 2 before anything is change
       'region-group create refusing --kind data --groups 1 --replication 4',
       /4 replicas need as many live nodes/,
     ],
-    ['region-group create refusing --kind data --groups 1 --request a/b', /request: expected a text like/],
+    [
+      'region-group create refusing --kind data --groups 1 --request a/b',
+      /request: expected 1 to 63 letters, digits or/,
+    ],
     [`region-group remove ${group}`, /does not exist \(never created, or removed\)/],
     [`region-group remove ${group} 987654`, /region groups \d+, 987654 does not exist/],
     [`region-group recreate ${group}`, /does not exist/],

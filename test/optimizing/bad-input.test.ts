@@ -23,7 +23,7 @@ test.each<[string, string, unknown, RegExp]>([
     /^ackTimeoutMs: expected a whole number/,
   ],
   ['planOptimizing', 'a kind without a table', { kind: 'FULL' }, /^kind: give the table/],
-  ['planOptimizing', 'a bad name', { table: '../x' }, /^table: expected a text like/],
+  ['planOptimizing', 'a bad name', { table: '../x' }, /^table: expected 1 to 63 lower-case letters/],
   ['commitTable', 'nothing', undefined, /^input: expected one object/],
   [
     'commitTable',
@@ -64,7 +64,7 @@ test('the command makes, fills, shows and optimizes a table, and refuses what is
   expect(await fails('table', 'create', 'orders', '--group', GROUP)).toMatch(/exists already/);
   expect(await fails('table', 'create', 'other')).toMatch(/optimizer group default does not exist/);
   expect(await fails('table', 'create', 'Other', '--group', GROUP)).toMatch(
-    /^steward: name: expected a text/m,
+    /^steward: name: expected 1 to 63/m,
   );
   expect(await fails('table', 'create', 'other', '--group', GROUP, '--columns', 'id')).toMatch(/name:TYPE/);
 
@@ -104,7 +104,8 @@ test('the command makes, fills, shows and optimizes a table, and refuses what is
   expect(waiting.stdout).toMatch(new RegExp(`nothing was started: group ${GROUP} has no live optimizer`));
   expect((await steward.status('orders')).status).toBe('PENDING');
   expect(await fails('table', 'optimize', 'nowhere')).toMatch(/table nowhere does not exist/);
-  expect(await fails('heal', 'run', '--table', '../x')).toMatch(/table: expected a text/);
+  expect(await fails('heal', 'run', '--table', '../x')).toMatch(/expected 1 to 63 lower-case letters/);
+  expect(await fails('heal', 'run', '--table', 'nowhere')).toMatch(/table nowhere does not exist/);
 
   await steward.optimizer('node-1');
   const optimized = await cli('table', 'optimize', 'orders', '--json');

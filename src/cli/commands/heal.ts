@@ -82,6 +82,8 @@ export function addHealCommands(program: Command): void {
 
 async function run(client: StewardClient, options: HealRunOptions): Promise<void> {
   const { mode, table, grace } = options;
+  // A table that is not there has nothing stuck, which is not what was asked.
+  if (table !== undefined) await client.tables.get(table);
   if (options.dryRun) {
     const plan = {
       mode,

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { JobDescription, JobEnd, JobStatus, StewardClient } from '../../client/index.js';
-import { JOB_ID } from '../../rules/bounds.js';
+import { inWords, JOB_ID } from '../../rules/bounds.js';
 import { counted } from '../../rules/counted.js';
 import { jobWorkflowId } from '../../rules/job-ids.js';
 import type { JobSpec } from '../../rules/job-spec.js';
@@ -230,9 +230,7 @@ async function found(client: StewardClient, id: string): Promise<JobDescription 
 
 function jobId(text: string): string {
   if (JOB_ID.test(text)) return text;
-  throw new InvalidArgumentError(
-    'Expected 1 to 63 letters, digits or . _ -, the first one a letter or digit.',
-  );
+  throw new InvalidArgumentError(`Expected ${inWords(JOB_ID)}.`);
 }
 
 function waitingTime(): Option {

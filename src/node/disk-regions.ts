@@ -1,32 +1,30 @@
 import {
   closeSync,
   existsSync,
-  fsync,
   lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
-  rmdirSync,
   rmSync,
   unlinkSync,
-  writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import {
+  directoriesIn,
+  filesUnder,
+  flushDirectory,
+  flushFile,
+  isAbsent,
+  removeIfEmpty,
+  writeWhole,
+} from './disk.js';
 import { type EffectContext, EffectError } from './facility.js';
 import { Gate } from './gate.js';
+import { PEER_FILE, peerContent, REGION_FILE, readRegionFile, regionContent } from './region-files.js';
 import { compareRegions, formatRegion, parseRegion, type RegionKey } from './region-key.js';
-import type {
-  FoundRegion,
-  Recovery,
-  RegionKind,
-  RegionQuery,
-  RegionSpec,
-  RegionStore,
-} from './region-store.js';
+import type { FoundRegion, Recovery, RegionQuery, RegionSpec, RegionStore } from './region-store.js';
 import { Interrupted } from './resource-queues.js';
 
 export interface DiskRegionsOptions {
@@ -40,18 +38,10 @@ export interface DiskRegionsOptions {
   readonly deleteFileMs: number;
 }
 
-/** What a region says about itself. */
-interface RegionFile {
-  readonly database: string;
-  readonly kind: RegionKind;
-}
-
 /** Creations and removals that touch the disk at a time; what they wait for (flushes) is shared between them. */
 const WIDTH = 16;
 /** Files removed, or regions looked at, before other work gets its turn. */
 const CHUNK = 64;
-
-const flushFile = promisify(fsync);
 
 /**
  * Regions as directories that one can look into:
@@ -170,7 +160,7 @@ export class DiskRegions implements RegionStore {
       );
     }
     // A deletion that failed after its first step has left the region without its peer.
-    const peer = join(directory, 'peer.json');
+    const peer = join(directory, PEER_FILE);
     if (!existsSync(peer)) writeWhole(peer, peerContent(spec), closeSync);
     return true;
   }
@@ -182,8 +172,8 @@ export class DiskRegions implements RegionStore {
     const open: number[] = [];
     const keep = (file: number): void => void open.push(file);
     try {
-      writeWhole(join(stage, 'region.json'), regionContent(spec), keep);
-      writeWhole(join(stage, 'peer.json'), peerContent(spec), keep);
+      writeWhole(join(stage, REGION_FILE), regionContent(spec), keep);
+      writeWhole(join(stage, PEER_FILE), peerContent(spec), keep);
       for (let file = 1; file <= this.options.filesPerRegion; file += 1) {
         writeWhole(join(stage, `data-${String(file).padStart(4, '0')}`), this.#content, keep);
       }
@@ -205,7 +195,7 @@ export class DiskRegions implements RegionStore {
   }
 
   #removePeer(region: RegionKey): void {
-    const peer = join(this.#directoryOf(region), 'peer.json');
+    const peer = join(this.#directoryOf(region), PEER_FILE);
     try {
       unlinkSync(peer);
     } catch (error) {
@@ -232,7 +222,7 @@ export class DiskRegions implements RegionStore {
     const trash = this.#trashOf(region);
     const files = existsSync(trash) ? filesUnder(trash) : [];
     // What the region says about itself goes last, so that the inventory can name it until then.
-    files.sort((a, b) => Number(basename(a) === 'region.json') - Number(basename(b) === 'region.json'));
+    files.sort((a, b) => Number(basename(a) === REGION_FILE) - Number(basename(b) === REGION_FILE));
     const total = Math.max(context?.progress.total ?? 0, files.length);
     let done = total - files.length;
     const remove = (file: string): void => {
@@ -284,9 +274,9 @@ export class DiskRegions implements RegionStore {
     const home = isInTrash ? this.#trashHome(region) : directory;
     try {
       const file = readRegionFile(home);
-      const hasLostPeer = file !== undefined && !existsSync(join(home, 'peer.json'));
+      const hasLostPeer = file !== undefined && !existsSync(join(home, PEER_FILE));
       const files = filesUnder(home).map((path) => ({ path, stat: lstatSync(path) }));
-      const own = files.find(({ path }) => basename(path) === 'region.json')?.stat ?? lstatSync(home);
+      const own = files.find(({ path }) => basename(path) === REGION_FILE)?.stat ?? lstatSync(home);
       return {
         region,
         database: file?.database ?? '',
@@ -306,76 +296,6 @@ export class DiskRegions implements RegionStore {
     const places = directoriesIn(trash);
     return places.length === 1 ? join(trash, places[0]!) : trash;
   }
-}
-
-function regionContent({ region, database, kind }: RegionSpec): string {
-  return `${JSON.stringify({ ...region, database, kind })}\n`;
-}
-
-function peerContent({ peers }: RegionSpec): string {
-  return `${JSON.stringify({ peers })}\n`;
-}
-
-function readRegionFile(directory: string): RegionFile | undefined {
-  try {
-    const { database, kind } = JSON.parse(
-      readFileSync(join(directory, 'region.json'), 'utf8'),
-    ) as Partial<RegionFile>;
-    if (typeof database !== 'string' || (kind !== 'SCHEMA' && kind !== 'DATA')) return undefined;
-    return { database, kind };
-  } catch (error) {
-    if (isAbsent(error) || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-function writeWhole(path: string, content: string | Buffer, then: (file: number) => void): void {
-  const file = openSync(path, 'w');
-  try {
-    const bytes = Buffer.from(content);
-    for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
-  } finally {
-    then(file);
-  }
-}
-
-async function flushDirectory(path: string): Promise<void> {
-  const directory = openSync(path, 'r');
-  try {
-    await flushFile(directory);
-  } finally {
-    closeSync(directory);
-  }
-}
-
-function filesUnder(directory: string): string[] {
-  return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(directory, entry.name);
-    return entry.isDirectory() ? filesUnder(path) : [path];
-  });
-}
-
-function directoriesIn(path: string): string[] {
-  try {
-    const entries = readdirSync(path, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-  } catch (error) {
-    if (isAbsent(error)) return [];
-    throw error;
-  }
-}
-
-function removeIfEmpty(directory: string): void {
-  try {
-    rmdirSync(directory);
-  } catch {
-    // Others have something in it, or it is gone already.
-  }
-}
-
-function isAbsent(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code;
-  return code === 'ENOENT' || code === 'ENOTDIR';
 }
 
 function messageOf(error: unknown): string {

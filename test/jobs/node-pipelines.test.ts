@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -253,6 +253,24 @@ test('a sink without permission fails the task group with the path', async () =>
   expect(stateOf(end)).toBe('FAILED');
   expect(end.error).toMatch(/(EACCES|EPERM).*orders/);
 });
+
+// Root may write everywhere.
+test.skipIf(process.getuid?.() === 0)(
+  'a sink that takes no part, though there is room to stage in it, fails the task group before it reads anything',
+  async () => {
+    const sink = site.sink();
+    mkdirSync(join(sink, '.staging'), { recursive: true });
+    chmodSync(sink, 0o500);
+    try {
+      await submit(site.node, deployment({ directory: sink }));
+      const end = await endOf(site.node);
+      expect(stateOf(end)).toBe('FAILED');
+      expect(end).toMatchObject({ rowsIn: 0n, error: expect.stringMatching(/EACCES.*access/) });
+    } finally {
+      chmodSync(sink, 0o700);
+    }
+  },
+);
 
 test('a checkpoint whose part is gone fails the restore; one whose part leaves the sink as well', async () => {
   const checkpoint = (published: string) => ({

@@ -31,6 +31,10 @@ export const cli: Scenario = {
       exit: 3,
       says: /lives/,
     },
+    'steward optimizer-group forget-resource flink taskmanager-7': {
+      exit: 2,
+      says: /has no resource taskmanager-7/,
+    },
     'steward table ingest orders monday.csv tuesday.ndjson wednesday.parquet': {
       before: [
         `printf 'id,name,amount\\n1,ann,5\\n2,bob,7\\n' > monday.csv`,

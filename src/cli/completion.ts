@@ -174,7 +174,7 @@ function __steward_at
   set -l known ${[...new Set(known)].join(' ')}
   set -l path
   for word in (commandline -opc)[2..-1]
-    if contains -- (string join ' ' $path $word) $known
+    if contains -- (string join -- ' ' $path $word) $known
       set -a path $word
     end
   end

@@ -1,7 +1,9 @@
-import { expect, test } from 'vitest';
+import { spawnSync } from 'node:child_process';
+import { expect, onTestFinished, test } from 'vitest';
 import { ARGUMENTS, OPTIONS } from '../../src/cli/candidates.js';
 import { completionScript, SHELLS } from '../../src/cli/completion.js';
 import { stewardProgram } from '../../src/cli/run.js';
+import { temporaryDirectory } from '../support/guard.js';
 import { offeredByBash } from './completing.js';
 import { steward } from './steward-command.js';
 import { hasTerminal, onTerminal } from './terminal.js';
@@ -21,6 +23,36 @@ test('bash completes commands, verbs and options, also behind options and argume
   // A value of one's own has no candidates, and neither has an id when no Steward answers.
   expect(await offered('operation', 'pause', '--actor', '')).toEqual([]);
   expect(await offered('node', 'show', 'node-')).toEqual([]);
+});
+
+const isInstalled = (shell: string) => spawnSync(shell, ['-c', ':']).status === 0;
+
+test.skipIf(!isInstalled('fish'))(
+  'fish completes commands, verbs and options, also behind options and arguments',
+  async () => {
+    // It writes to where it lives.
+    const home = temporaryDirectory('fish');
+    onTestFinished(() => home.remove());
+    const script = completionScript(stewardProgram(), 'fish');
+    const offered = (line: string) => {
+      const asked = spawnSync('fish', ['--no-config', '-c', `${script}\ncomplete -C '${line}'`], {
+        encoding: 'utf8',
+        env: { PATH: process.env['PATH'], HOME: home.path },
+      });
+      expect(asked.stderr).toBe('');
+      return asked.stdout.split('\n').flatMap((offer) => offer.split('\t')[0] || []);
+    };
+    expect(offered('steward reg')).toEqual(['region-group']);
+    expect(offered('steward node limit node-1 --del')).toEqual(['--deletions']);
+    expect(offered('steward region-group remove 3 --json --dr')).toEqual(['--dry-run']);
+    expect(offered('steward operation pause --a')).toEqual(['--actor', '--all']);
+  },
+);
+
+test.skipIf(!isInstalled('zsh'))('zsh reads its script', () => {
+  const script = completionScript(stewardProgram(), 'zsh');
+  const read = spawnSync('zsh', ['--no-exec'], { input: script, encoding: 'utf8' });
+  expect(read).toMatchObject({ status: 0, stderr: '' });
 });
 
 test('every command and every option stands in the script of every shell', () => {

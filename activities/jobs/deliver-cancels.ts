@@ -1,7 +1,7 @@
 import type { Catalog } from '../../src/catalog/catalog.js';
 import { type CancelNews, type OwedCancel, recordCancel } from '../../src/catalog/jobs/cancels.js';
 import type { JobEngine } from '../../src/engines/jobs.js';
-import { type EngineNode, NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import { type EngineNode, isUnanswered } from '../../src/engines/nodes.js';
 import type { Logger } from '../../src/log.js';
 import {
   type CancelVerdict,
@@ -51,7 +51,7 @@ export async function deliverCancels(
       const statuses = await submitTaskGroups(engine, node, operations);
       return asked.map((one, at) => verdictOfAnswer(one, statuses[at]!));
     } catch (error) {
-      if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
+      if (!isUnanswered(error)) throw error;
       return asked.map((one) => verdictOfSilence(one, error));
     }
   }

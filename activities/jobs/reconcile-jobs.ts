@@ -9,7 +9,7 @@ import {
   type TaskGroupNews,
 } from '../../src/catalog/jobs/task-groups.js';
 import type { JobEngine } from '../../src/engines/jobs.js';
-import { type EngineNode, NodeIncapable, NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import { type EngineNode, isUnanswered, NodeIncapable } from '../../src/engines/nodes.js';
 import type { Logger } from '../../src/log.js';
 import type { Settings } from '../../src/model/settings.js';
 import type { JobSpec } from '../../src/rules/job-spec.js';
@@ -147,9 +147,7 @@ export class JobPass {
     try {
       await ask();
     } catch (error) {
-      const isOfNode =
-        error instanceof NodeIncapable || error instanceof NodeUnreachable || error instanceof NodeMismatch;
-      if (!isOfNode) throw error;
+      if (!(error instanceof NodeIncapable || isUnanswered(error))) throw error;
       await this.#record(placed, (one) => verdictOfSilence(one, error));
     }
   }

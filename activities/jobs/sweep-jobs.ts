@@ -7,7 +7,7 @@ import {
   type StandingJob,
   standingJobs,
 } from '../../src/catalog/jobs/tombstones.js';
-import { NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import { isUnanswered } from '../../src/engines/nodes.js';
 import { jobWorkflowId, purgeWorkflowId } from '../../src/rules/job-ids.js';
 import { type CancelVerdict, cancelOperation, verdictOfAnswer, verdictUnasked } from './owed-cancels.js';
 import type { JobDependencies } from './reconcile-jobs.js';
@@ -78,7 +78,7 @@ export function createSweepJobsActivities(dependencies: SweepJobsDependencies) {
       const [status] = await engine.submit(one.node, [cancelOperation(catalogId, one)]);
       return status && verdictOfAnswer(one, status);
     } catch (error) {
-      if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
+      if (!isUnanswered(error)) throw error;
       silent.add(one.node.nodeId);
       return undefined;
     }

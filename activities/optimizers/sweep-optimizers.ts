@@ -1,7 +1,7 @@
 import { activityInfo, heartbeat } from '@temporalio/activity';
 import type { Catalog } from '../../src/catalog/catalog.js';
 import { canStartOptimizers, placedResources } from '../../src/catalog/optimizers/placed.js';
-import { type EngineNode, NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import { type EngineNode, isUnanswered } from '../../src/engines/nodes.js';
 import type {
   OptimizerEngine,
   ResourceOnNode,
@@ -108,7 +108,7 @@ export function createStrayActivities(dependencies: StrayDependencies) {
           heartbeat();
         }
       } catch (error) {
-        if (!(error instanceof NodeUnreachable) && !(error instanceof NodeMismatch)) throw error;
+        if (!isUnanswered(error)) throw error;
         const about = { node: nodeId, due: due.length, released, problem: error.message };
         log.warn(about, 'stray optimizers not asked for: the next sweep looks again');
         return released;

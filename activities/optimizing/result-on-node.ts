@@ -1,7 +1,7 @@
 import type { Catalog } from '../../src/catalog/catalog.js';
 import { findNode } from '../../src/catalog/nodes.js';
 import type { TaskAttempt } from '../../src/catalog/optimizing/handing-out.js';
-import { NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import { isUnanswered } from '../../src/engines/nodes.js';
 import type { OptimizerEngine, TaskAnswer } from '../../src/engines/optimizers.js';
 
 /** What the node has of a task that one of its optimizers was handed; undefined: nobody answers for it. */
@@ -20,7 +20,7 @@ export async function resultOnNode(
   try {
     return await optimizers.getTaskResult(node, { resource, taskId, attempt: task.attempt });
   } catch (error) {
-    if (error instanceof NodeUnreachable || error instanceof NodeMismatch) return undefined;
+    if (isUnanswered(error)) return undefined;
     throw error;
   }
 }

@@ -6,7 +6,7 @@ import {
   openRepairs,
   recordLeakedByName,
 } from '../../src/catalog/sightings.js';
-import { NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import { isUnanswered } from '../../src/engines/nodes.js';
 import type { RegionOnNode } from '../../src/engines/regions.js';
 import { requireNotBehind } from '../catalog-behind.js';
 import { unreachable } from '../not-ready.js';
@@ -54,8 +54,7 @@ export function createLegacyQueueActivities(dependencies: SweepDependencies) {
         for await (const region of engine.listRegions(node, catalogId)) regions.push(region);
         await requireNotBehind(catalog, nodeId, regions);
       } catch (error) {
-        if (error instanceof NodeUnreachable || error instanceof NodeMismatch)
-          throw unreachable(error, groupIds.length);
+        if (isUnanswered(error)) throw unreachable(error, groupIds.length);
         throw error;
       }
       const present = new Set(regions.map(({ groupId }) => groupId));

@@ -17,7 +17,7 @@ import {
   type StandingHolder,
   standingHolders,
 } from '../../src/catalog/sightings.js';
-import { type EngineNode, NodeMismatch, NodeUnreachable } from '../../src/engines/nodes.js';
+import { type EngineNode, isUnanswered } from '../../src/engines/nodes.js';
 import type { OptimizerEngine } from '../../src/engines/optimizers.js';
 import type { RegionOnNode } from '../../src/engines/regions.js';
 import type { Settings } from '../../src/model/settings.js';
@@ -100,7 +100,7 @@ export function createSweepActivities(dependencies: SweepDependencies) {
           straysTotal: strays.length,
         };
       } catch (error) {
-        if (error instanceof NodeUnreachable || error instanceof NodeMismatch) {
+        if (isUnanswered(error)) {
           return { ...empty, unreachable: error.message };
         }
         throw error;
@@ -140,7 +140,7 @@ export function createSweepActivities(dependencies: SweepDependencies) {
           heartbeat();
         }
       } catch (error) {
-        if (error instanceof NodeUnreachable || error instanceof NodeMismatch) return removed;
+        if (isUnanswered(error)) return removed;
         throw error;
       }
       if (ages.length === 0) return removed;

@@ -46,3 +46,8 @@ export class NodeIncapable extends Error {
 export class NodeMismatch extends Error {
   override readonly name = 'NodeMismatch';
 }
+
+/** Whether a call failed because the node that it was meant for did not answer: nothing is known of its effect (I1). */
+export function isUnanswered(error: unknown): error is NodeUnreachable | NodeMismatch {
+  return error instanceof NodeUnreachable || error instanceof NodeMismatch;
+}

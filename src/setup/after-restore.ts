@@ -13,7 +13,7 @@ import {
   skipProcessIds,
 } from '../catalog/restoring.js';
 import { listedOn } from '../catalog/sightings.js';
-import { type EngineNode, NodeMismatch, NodeUnreachable } from '../engines/nodes.js';
+import { type EngineNode, isUnanswered } from '../engines/nodes.js';
 import { acceptedEpochs } from '../engines/reference/epochs.js';
 import type { NodeClients } from '../engines/reference/node-clients.js';
 import { ReferenceRegionEngine } from '../engines/reference/regions.js';
@@ -135,7 +135,7 @@ async function survey(clients: NodeClients, node: EngineNode, id: string): Promi
     const regions = await collect(new ReferenceRegionEngine(clients).listRegions(node, id));
     return { nodeId, accepted, regions };
   } catch (error) {
-    if (!(error instanceof NodeUnreachable || error instanceof NodeMismatch)) throw error;
+    if (!isUnanswered(error)) throw error;
     return { nodeId, accepted: [], regions: [], unreachable: error.message };
   }
 }

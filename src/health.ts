@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { get as getSecurely } from 'node:https';
 import { createClient } from '@connectrpc/connect';
+import { messageOf } from './message-of.js';
 import { readTransport } from './model/transport.js';
 import { RpcConnection } from './rpc/connection.js';
 import { Credentials, present } from './rpc/credentials.js';
@@ -34,7 +35,7 @@ try {
   await checks[kind as keyof typeof checks](url);
   process.exit(0);
 } catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`${messageOf(error)}\n`);
   process.exit(1);
 }
 

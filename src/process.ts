@@ -1,4 +1,5 @@
 import { createLogger, type Logger } from './log.js';
+import { messageOf } from './message-of.js';
 import { WrongTransport } from './model/transport.js';
 import { OccasionalLog } from './rpc/occasional-log.js';
 import { flushTraces, startTracing } from './tracing/tracing.js';
@@ -50,7 +51,7 @@ export async function runProcess(
       process.stderr.write(`${name}: ${error.message}\n`);
       process.exit(2);
     }
-    log.fatal({ err: error }, `${name} stopped: ${error instanceof Error ? error.message : String(error)}`);
+    log.fatal({ err: error }, `${name} stopped: ${messageOf(error)}`);
     await flushTraces();
     process.exit(1);
   }

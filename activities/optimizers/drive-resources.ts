@@ -10,6 +10,7 @@ import {
 } from '../../src/catalog/optimizers/resources.js';
 import type { Containers, OptimizerContainer, OptimizerPlace } from '../../src/engines/containers.js';
 import type { Logger } from '../../src/log.js';
+import { messageOf } from '../../src/message-of.js';
 import type { Settings } from '../../src/model/settings.js';
 import { type Driven, drivingStep } from '../../src/rules/driving.js';
 
@@ -80,7 +81,7 @@ export async function driveResources(
     try {
       return await call();
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       await recordContainerError(catalog, row, reason, false);
       return { kind: 'FAILED', reason };
     }

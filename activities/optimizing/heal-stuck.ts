@@ -4,6 +4,7 @@ import { awaitsCommit, replanTask } from '../../src/catalog/optimizing/healing.j
 import { settleProcess } from '../../src/catalog/optimizing/settling.js';
 import type { OptimizerEngine } from '../../src/engines/optimizers.js';
 import type { Logger } from '../../src/log.js';
+import { messageOf } from '../../src/message-of.js';
 import { countHeal } from '../../src/metrics/heals.js';
 import type { HealStuckCommitsInput } from '../../src/rules/optimizing-input.js';
 import type { Shape } from '../../src/rules/stuck.js';
@@ -64,7 +65,7 @@ export async function healStuck(
       countHeal(shape, outcome === 'GONE' ? 'gone' : 'healed');
       if (outcome !== 'GONE') log.info({ ...named, outcome }, 'stuck process healed');
     } catch (error) {
-      const cause = error instanceof Error ? error.message : String(error);
+      const cause = messageOf(error);
       failed.push({ table, processId, shape, cause });
       countHeal(shape, 'failed');
       log.warn({ ...named, cause }, 'stuck process not healed; tried again in the next cycle');

@@ -6,6 +6,7 @@ import { duePlanning, type PlanVerdict, planTable } from '../../src/catalog/opti
 import { findProcess, findTable, listTables } from '../../src/catalog/optimizing/tables.js';
 import { sweepUnreferencedFiles } from '../../src/catalog/optimizing/unreferenced-files.js';
 import type { Logger } from '../../src/log.js';
+import { messageOf } from '../../src/message-of.js';
 import type { Settings } from '../../src/model/settings.js';
 import type {
   CommitTableInput,
@@ -224,8 +225,4 @@ function reasonOf(verdict: Exclude<PlanVerdict, { kind: 'PLANNED' }>): string {
 
 function noTable(table: string): ApplicationFailure {
   return rejected('TABLE_NOT_FOUND', `table ${table} does not exist`);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

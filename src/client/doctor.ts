@@ -1,7 +1,8 @@
+import { messageOf } from '../message-of.js';
 import type { GetStatusResponse } from '../rpc/gen/steward/coordinator/v1/catalog_pb.js';
 import type { Coordinator } from './coordinator.js';
 import type { Clock } from './doctor/clocks.js';
-import { type Finding, ok, reasonOf, warn, wrong } from './doctor/finding.js';
+import { type Finding, ok, warn, wrong } from './doctor/finding.js';
 import type { ProcessStates } from './doctor/nodes.js';
 import type { Heals } from './heals.js';
 import type { Jobs } from './jobs.js';
@@ -90,7 +91,7 @@ export class Doctor {
         findings: [
           wrong(
             'temporal',
-            reasonOf(error),
+            messageOf(error),
             'start it (steward local start, or the server of your deployment), or say where it is with --temporal-address',
           ),
         ],
@@ -123,7 +124,7 @@ export class Doctor {
         findings: [
           wrong(
             'coordinator',
-            reasonOf(error),
+            messageOf(error),
             'start it (steward local start, or the coordinator of your deployment), or say where it is with --coordinator; ' +
               'when it runs, its log says whether the catalog answers',
           ),
@@ -141,7 +142,7 @@ async function looking(check: string, look: () => Promise<Finding[]>): Promise<F
     return [
       wrong(
         check,
-        `cannot be looked at: ${reasonOf(error)}`,
+        `cannot be looked at: ${messageOf(error)}`,
         'see the log of the coordinator, and ask again',
       ),
     ];

@@ -1,11 +1,11 @@
-import { reasonOf } from './doctor/finding.js';
+import { messageOf } from '../message-of.js';
 
 /** What an answer lacks because somebody could not be asked. */
 export class Problems {
   readonly #byReason = new Map<string, string[]>();
 
   add(what: string, error: unknown): void {
-    const reason = reasonOf(error);
+    const reason = messageOf(error);
     this.#byReason.set(reason, [...(this.#byReason.get(reason) ?? []), what]);
   }
 

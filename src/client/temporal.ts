@@ -13,6 +13,7 @@ import {
   decodeOptionalSinglePayload,
 } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import { stewardActor, stewardDatabase, stewardResource } from '../../workflows/search-attributes.js';
+import { messageOf } from '../message-of.js';
 import type { Holder, HoldingWorkflow } from '../rules/words.js';
 import { clientInterceptors } from '../temporal/client-spans.js';
 import { temporalConfig } from '../temporal/connection.js';
@@ -267,7 +268,7 @@ function readable<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new StewardError(
       'INVALID_INPUT',
       `the configuration of Temporal's clients cannot be read: ${reason}`,

@@ -9,6 +9,7 @@ import { createServer as createSecureServer, Server as SecureServer } from 'node
 import type { AddressInfo } from 'node:net';
 import type { PayloadCodec } from '@temporalio/common';
 import type { Logger } from '../log.js';
+import { messageOf } from '../message-of.js';
 import { addressOf } from '../model/listen-address.js';
 import { MAX_HEADER_BYTES } from '../model/transport.js';
 import { type Credentials, present } from '../rpc/credentials.js';
@@ -102,7 +103,7 @@ export class CodecServer {
     } catch (error) {
       if (!(error instanceof Refused)) {
         this.#log.warn('a call broke off', {
-          reason: error instanceof Error ? error.message : String(error),
+          reason: messageOf(error),
         });
         response.destroy();
         return;

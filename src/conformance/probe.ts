@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { messageOf } from '../message-of.js';
 import type { FaultSchema } from '../rpc/gen/steward/worker/v1/fault_pb.js';
 import {
   type RegionInfo,
@@ -364,7 +365,7 @@ export class Probe {
       for (const sibling of this.#siblings) left.push(...(await sibling.cleanUp()));
       return left;
     } catch (error) {
-      return [`${this.catalogId}: ${error instanceof Error ? error.message : String(error)}`];
+      return [`${this.catalogId}: ${messageOf(error)}`];
     }
   }
 

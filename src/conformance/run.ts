@@ -1,4 +1,5 @@
 import { Code, ConnectError } from '@connectrpc/connect';
+import { messageOf } from '../message-of.js';
 import { type Check, RESTART } from './check.js';
 import { codeText, type NodeUnderTest, Probe } from './probe.js';
 import { CHECKS } from './registry.js';
@@ -159,7 +160,7 @@ function failureOf(error: unknown, probe: Probe): NonNullable<CheckReport['failu
     const expected = error.code === Code.DeadlineExceeded ? 'an answer in time' : 'the call to be answered';
     return { expected, found, ...probe.transcript.tell(error) };
   }
-  const found = error instanceof Error ? error.message : String(error);
+  const found = messageOf(error);
   return { expected: 'the check to come to its end', found, ...probe.transcript.tell(undefined) };
 }
 

@@ -1,3 +1,5 @@
+import { messageOf } from '../message-of.js';
+
 /** Why a command of the local stack did not do what it was asked; the message is all that a person needs. */
 export class LocalStackError extends Error {
   override readonly name = 'LocalStackError';
@@ -15,7 +17,7 @@ export class LocalStackError extends Error {
 
   static from(error: unknown, code: LocalStackErrorCode): LocalStackError {
     if (error instanceof LocalStackError) return error;
-    return new LocalStackError(code, error instanceof Error ? error.message : String(error), {
+    return new LocalStackError(code, messageOf(error), {
       cause: error,
     });
   }

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../message-of.js';
 import {
   directoriesIn,
   filesUnder,
@@ -296,10 +297,6 @@ export class DiskRegions implements RegionStore {
     const places = directoriesIn(trash);
     return places.length === 1 ? join(trash, places[0]!) : trash;
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The error that an effect ends with, after `cleanUp`; an interruption stays what it is. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { logTail, openLog } from '../local/log-file.js';
+import { messageOf } from '../message-of.js';
 import { Outbox } from '../optimizer/outbox.js';
 import type { Desired, Occupant, Place } from '../optimizer/place.js';
 import { RunningTasks } from '../optimizer/running-tasks.js';
@@ -77,7 +78,7 @@ export class OptimizerContainer {
         if (error instanceof Interrupted && error.by === 'STOPPING') throw error;
         await this.#undo(key, place, desired, before === undefined);
         if (error instanceof Interrupted || error instanceof EffectError) throw error;
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = messageOf(error);
         throw new EffectError('IO', `cannot start an optimizer in ${place.directory}: ${reason}`, {
           cause: error,
         });
@@ -96,7 +97,7 @@ export class OptimizerContainer {
         await this.#remove(key, this.places.of(key), () => context.midway());
       } catch (error) {
         if (error instanceof Interrupted) throw error;
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = messageOf(error);
         throw new EffectError('IO', `cannot release ${resourcePath(key)}: ${reason}`, { cause: error });
       }
     });

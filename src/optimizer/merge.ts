@@ -2,6 +2,7 @@ import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { flushPath } from '../durable-file.js';
+import { messageOf } from '../message-of.js';
 import { literal } from '../warehouse/duckdb.js';
 import { type DataFile, type MergeTask, pathInTable } from './task.js';
 
@@ -164,5 +165,5 @@ function list(files: readonly string[]): string {
 
 /** DuckDB's advice on how to tune it helps nobody here. */
 function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n\n')[0]!;
+  return messageOf(error).split('\n\n')[0]!;
 }

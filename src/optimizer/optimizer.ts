@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { flushPath } from '../durable-file.js';
 import type { Logger } from '../log.js';
+import { messageOf } from '../message-of.js';
 import { isAlive, type ProcessIdentity } from '../process-identity.js';
 import type { Credentials } from '../rpc/credentials.js';
 import { annotate, inSpan } from '../tracing/tracing.js';
@@ -241,7 +242,7 @@ export class Optimizer {
       return { outputs: [output] };
     } catch (error) {
       this.#abandon.signal.throwIfAborted();
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       const foreseen = error instanceof MergeError ? {} : { err: error };
       this.log.warn({ task: taskId, attempt, inputs: inputs.length, reason, ...foreseen }, 'merge failed');
       return { error: reason };

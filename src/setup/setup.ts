@@ -2,6 +2,7 @@ import { Client, Connection } from '@temporalio/client';
 import { type Catalog, migrateCatalog, openCatalog } from '../catalog/catalog.js';
 import { NodeClients } from '../engines/reference/node-clients.js';
 import { createLogger } from '../log.js';
+import { messageOf } from '../message-of.js';
 import { readSettings } from '../model/settings.js';
 import { readTransport } from '../model/transport.js';
 import { Credentials } from '../rpc/credentials.js';
@@ -46,7 +47,7 @@ export async function setUp(options: { readonly afterRestore: boolean }): Promis
     Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_TIMEOUT }),
   ).catch((error: unknown) => {
     if (error instanceof NotTrusted) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new Error(
       `no connection to Temporal at ${connectionOptions.address ?? '127.0.0.1:7233'}: ${reason}`,
       { cause: error },

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Node, NodeLimits, NodeState, StewardClient } from '../../client/index.js';
+import { messageOf } from '../../message-of.js';
 import { MAX_LIMIT } from '../../rules/bounds.js';
 import { withClient } from '../connection.js';
 import type { HostedReplica, NodeDocument, NodeLimitDocument, NodesDocument } from '../documents.js';
@@ -109,9 +110,7 @@ async function stateOf(client: StewardClient, node: Node): Promise<NodeState | u
   try {
     return await client.nodes.state(node);
   } catch (error) {
-    printLine(
-      `cannot be shown: what it has under way: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    printLine(`cannot be shown: what it has under way: ${messageOf(error)}`);
     return undefined;
   }
 }

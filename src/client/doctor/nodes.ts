@@ -1,8 +1,9 @@
+import { messageOf } from '../../message-of.js';
 import { diskVerdict } from '../../rules/disk-space.js';
 import type { Node } from '../model.js';
 import type { NodeState, Nodes } from '../nodes.js';
 import { examineClock } from './clocks.js';
-import { type Finding, ok, reasonOf, warn, wrong } from './finding.js';
+import { type Finding, ok, warn, wrong } from './finding.js';
 
 /** What is known here of a node's process, where it is one of a local stack. */
 export type ProcessStates = ReadonlyMap<string, { readonly state: string }>;
@@ -37,7 +38,7 @@ async function examineNode(nodes: Nodes, node: Node, processes: ProcessStates): 
     return [
       warn(
         check,
-        `sends heartbeats, and does not answer at ${address}: ${reasonOf(error)}`,
+        `sends heartbeats, and does not answer at ${address}: ${messageOf(error)}`,
         process === 'paused'
           ? fixOf(nodeId, process)
           : 'see that its --advertise address can be reached from workers and from here, and that it is not overloaded',

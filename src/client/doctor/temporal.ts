@@ -1,8 +1,9 @@
 import type { Connection } from '@temporalio/client';
+import { messageOf } from '../../message-of.js';
 import { compareSearchAttributes } from '../../temporal/search-attributes.js';
 import type { Schedules } from '../schedules.js';
 import type { Temporal } from '../temporal.js';
-import { enumerated, type Finding, ok, reasonOf, warn, wrong } from './finding.js';
+import { enumerated, type Finding, ok, warn, wrong } from './finding.js';
 
 /** Temporal as Steward needs it: its namespace, search attributes and schedules. */
 
@@ -20,7 +21,7 @@ export async function examineNamespace(temporal: Temporal): Promise<Finding> {
         `temporal operator namespace create --namespace ${namespace}; or name another one with TEMPORAL_NAMESPACE`,
       );
     }
-    return wrong('temporal', `${temporal.name}: ${reasonOf(error)}`, 'see its log, and ask again');
+    return wrong('temporal', `${temporal.name}: ${messageOf(error)}`, 'see its log, and ask again');
   }
 }
 
@@ -49,7 +50,7 @@ export async function examineSearchAttributes(temporal: Temporal): Promise<Findi
     }
     return ok(check, `all are there, with their types`);
   } catch (error) {
-    return warn(check, `cannot be listed: ${reasonOf(error)}`, 'ask with an account that may list them');
+    return warn(check, `cannot be listed: ${messageOf(error)}`, 'ask with an account that may list them');
   }
 }
 

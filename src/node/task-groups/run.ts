@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../log.js';
+import { messageOf } from '../../message-of.js';
 import { taskGroupPath } from '../../rules/operation-id.js';
 import type { Faults } from '../faults.js';
 import type { DeployTaskGroup } from '../operation.js';
@@ -143,7 +144,7 @@ export class TaskGroupRun {
       if (stopped?.by === 'STALE')
         this.deps.log.warn('the coordinator answers that it is stale: it is ended');
       state = stopped === undefined ? 'FAILED' : 'CANCELED';
-      if (stopped === undefined) error = thrown instanceof Error ? thrown.message : String(thrown);
+      if (stopped === undefined) error = messageOf(thrown);
     }
     return this.#end(state, error);
   }

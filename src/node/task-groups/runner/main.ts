@@ -1,3 +1,4 @@
+import { messageOf } from '../../../message-of.js';
 import { Pipeline } from './pipeline.js';
 import type { FromRunner, ToRunner } from './protocol.js';
 
@@ -17,7 +18,7 @@ async function run(spec: Extract<ToRunner, { type: 'run' }>['spec']): Promise<vo
   try {
     await pipeline.run();
   } catch (thrown) {
-    error = thrown instanceof Error ? thrown.message : String(thrown);
+    error = messageOf(thrown);
   }
   pipeline = undefined;
   tell({ type: 'ended', ...(error === undefined ? {} : { error }) });

@@ -81,7 +81,7 @@ export class Workers {
    *
    * @throws StewardError INVALID_INPUT; NOT_FOUND; REJECTED when no worker of it asks for work; UNAVAILABLE
    */
-  async makeCurrent(buildId: string, options: DeploymentOptions = {}): Promise<Builds> {
+  async makeCurrent(buildId: string, options: DeploymentOptions = {}): Promise<Required<Builds>> {
     const { makeCurrent } = await import('../temporal/worker-deployments.js');
     return this.#route(buildId, options, (temporal, deployment) =>
       temporal.ask((client) => makeCurrent(client, deployment, buildId, { identity: this.actor })),
@@ -92,7 +92,11 @@ export class Workers {
    * Gives a build a share of the work, in percent; 0 leaves all of it to the current one. Workflows are divided by their ids,
    * and one that is open may go over with its next step. Throws as `makeCurrent`.
    */
-  async ramp(buildId: string, percentage: number, options: DeploymentOptions = {}): Promise<Builds> {
+  async ramp(
+    buildId: string,
+    percentage: number,
+    options: DeploymentOptions = {},
+  ): Promise<Required<Builds>> {
     const { ramp } = await import('../temporal/worker-deployments.js');
     return this.#route(buildId, options, (temporal, deployment) =>
       temporal.ask((client) => ramp(client, deployment, buildId, percentage, this.actor)),
@@ -103,7 +107,7 @@ export class Workers {
     buildId: string,
     options: DeploymentOptions,
     change: (temporal: Temporal, deployment: string) => Promise<boolean>,
-  ): Promise<Builds> {
+  ): Promise<Required<Builds>> {
     const { deployment } = await this.buildsWith(buildId, options);
     if (!(await change(await this.temporal(), deployment))) {
       throw new StewardError(
@@ -112,7 +116,8 @@ export class Workers {
         { details: 'NO_WORKERS' },
       );
     }
-    return this.builds({ deployment });
+    const { builds } = await this.builds({ deployment });
+    return { deployment, builds };
   }
 
   async #found(temporal: Temporal, deployment: string): Promise<WorkerDeployment> {

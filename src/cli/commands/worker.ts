@@ -32,10 +32,13 @@ export function addWorkerCommands(program: Command): void {
       connects(worker.command('list').description('every build, and how many workers of it run')),
     ).action((options: ConnectionOptions & DeploymentOption) =>
       withClient(options, async (client) => {
-        const builds = await client.workers.builds(options);
+        const found = await client.workers.builds(options);
+        const { deployment, builds } = found;
         const { NO_VERSIONS } = await import('../../client/workers.js');
-        print<BuildsDocument>(options, builds, () =>
-          builds.deployment === undefined ? paragraph(NO_VERSIONS, tableWidth()) : buildTable(builds),
+        print<BuildsDocument>(options, found, () =>
+          deployment === undefined
+            ? paragraph(NO_VERSIONS, tableWidth())
+            : buildTable({ deployment, builds }),
         );
       }),
     ),
@@ -103,7 +106,7 @@ function plan(
   );
 }
 
-function buildTable({ deployment, builds }: Builds): string {
+function buildTable({ deployment, builds }: Required<Builds>): string {
   return listing(
     [
       { title: 'BUILD' },
@@ -119,7 +122,7 @@ function buildTable({ deployment, builds }: Builds): string {
       `${build.pinned}`,
       `${formatDuration(Date.now() - Date.parse(build.since))} ago`,
     ]),
-    deployment === undefined ? 'no builds' : `no builds of ${deployment}`,
+    `no builds of ${deployment}`,
   );
 }
 

@@ -35,7 +35,8 @@ export const plan = {
             ready,
             readyTimeoutMs: 20_000,
             stopSignal: 'SIGTERM',
-            stopTimeoutMs: 1_000,
+            // Longer than any test: what is deaf ends when it is hastened.
+            stopTimeoutMs: 600_000,
           },
           launch,
         ),
